@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Floats32 = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+# What an array holds is said to the reader; numpy's own stubs lose it at the first operation, so it is not checked.
+Floats = NDArray[Any]  # float64
+Floats32 = NDArray[Any]  # float32
+Array = NDArray[Any]  # float64 or float32, as given
+Ints = NDArray[Any]  # int64
+Bools = NDArray[Any]  # bool
 
 MICROSECONDS = 1_000_000  # of one second: the unit of every time inside the program
 

@@ -11,82 +11,23 @@ that has one, so that a row of wave k continues the row at the same place of wav
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.contract import Bools, Floats, Floats32
 from models.explain import conditional_residual
+from models.judgement import Judgement
 from models.lmn import LinearMemoryNetwork, product_by_row
-from models.score import (
-    MOVED_SPAN,
-    MOVED_WEIGHT,
-    SPANS,
-    STATISTICS,
-    VECTOR_GAIN,
-    VECTOR_SPAN,
-    dot_by_row,
-    moved_amount,
-    winsorise,
-)
+from models.score import MOVED_SPAN, SPANS, VECTOR_SPAN
+from models.state import Scoring, State, Ticks
+from models.waves import Waves
+
+__all__ = ["Detector", "Scoring", "State", "Ticks"]
 
 Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
-UNDERWAY = -1  # `warm_left` of a machine whose smoothed statistics have begun
-
-
-@dataclass(slots=True)
-class State:
-    """What is kept of n machines between ticks; structure of arrays, C order."""
-
-    memory: Floats32  # (n, p)
-    prediction: Floats32  # (n, d) of the tick to come, standardised
-    mewma: Floats32  # (n, d) smoothed residual vector
-    ewma: Floats32  # (n, 3) smoothed squared prediction error over 8 and 30 ticks, moved constant sensors over 30
-    residual: Floats32  # (n, d) of the last tick
-    z: Floats32  # (n, d) last tick, standardised; NaN where missing
-    score: Floats32  # (n,) of the last tick
-    warm_left: NDArray[np.int32]  # (n,) ticks until the first score; -1 once smoothing has begun
-
-    def __len__(self) -> int:
-        return len(self.warm_left)
-
-    def take(self, slots: NDArray[np.intp]) -> State:
-        """A copy of the state of some machines."""
-        return State(*(getattr(self, f.name)[slots] for f in fields(self)))
-
-    def put(self, slots: NDArray[np.intp], part: State) -> None:
-        """Write the state of some machines back."""
-        for f in fields(self):
-            getattr(self, f.name)[slots] = getattr(part, f.name)
-
-
-@dataclass(slots=True)
-class Ticks:
-    """What came of n ticks, in wave order; d counts all sensors of the model, constant ones included."""
-
-    score: Floats32  # (n,) 1.0 = threshold; NaN while warming or where no sensor was left
-    p_value: Floats32  # (n,) share of held-out normal ticks with a score at least as high; NaN likewise
-    fresh: Bools  # (n,) an exceedance that this tick itself supports
-    leading: NDArray[np.int8]  # (n,) the statistic that made the score: index into STATISTICS, len(STATISTICS) = moved
-    residual: Floats32  # (n, d)
-    contribution: Floats32  # (n, d) sums to the squared prediction error
-    z: Floats32  # (n, d) NaN where missing
-    memory: Floats32  # (n, p)
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What calibration learned: float32 arrays, sizes in sensors that moved in training (live)."""
-
-    precision: Floats32  # (live, live) inverse covariance of held-out residuals
-    cap: np.float32  # winsorising bound of q
-    quantiles: Floats32  # (4,) held-out threshold of each statistic
-    combine: np.float32  # held-out threshold of their maximum
-    knots: Floats32  # (k,) held-out normal scores in ascending order
-    p_values: Floats32  # (k + 1,) p-value left of each knot, and beyond the last
 
 
 @dataclass(frozen=True)
@@ -136,6 +77,21 @@ class Detector:
         return np.ascontiguousarray(np.vstack(rows))
 
     @cached_property
+    def _fixed_tolerance(self) -> Floats:
+        """(machines + 1, c) half-steps of the constant sensors; infinite for a machine that was not in training where
+        the machines of training differ among themselves."""
+        centres, resolution = self._centres[:, self.fixed], self.resolution[self.fixed]
+        tolerance = np.repeat(resolution[None], len(centres), 0)
+        tolerance[0, np.ptp(centres[1:], axis=0) > resolution if len(centres) > 1 else slice(0)] = np.inf
+        return tolerance
+
+    def fixed_values(self, centre: NDArray[np.intp] | None) -> tuple[Floats, Floats]:
+        """Where the constant sensors of each machine stood in training, and how far off is no movement."""
+        if centre is None:
+            return self.mean[self.fixed], self._fixed_tolerance[0]
+        return self._centres[centre][:, self.fixed], self._fixed_tolerance[centre]
+
+    @cached_property
     def _inverse_scale(self) -> Floats:
         return 1.0 / self.scale
 
@@ -149,7 +105,8 @@ class Detector:
         )
 
     @cached_property
-    def _gains(self) -> Floats32:
+    def gains(self) -> Floats32:
+        """(live + 3,) of the smoothed statistics: the vector, the two scalars, moved constant sensors."""
         live = len(self.live)
         gains = np.empty(live + len(SPANS) + 1, np.float32)
         gains[:live] = 1 / VECTOR_SPAN
@@ -215,16 +172,16 @@ class Detector:
         z_all = self.standardise(x, centre)
         everything = len(self.live) == len(self.sensors)
         z = z_all if everything else np.ascontiguousarray(z_all[:, self.live])
-        missing = np.isnan(z)
-        gaps = missing.any(1)
-        plan = _Plan(waves, reset)
+        missing: Bools = np.isnan(z)
+        gaps: Bools = missing.any(1)
+        plan = Waves(waves, reset)
         filled = np.where(missing, np.float32(0), z) if gaps.any() else z
         memory, prediction, residual = self._remember(state, filled, missing, gaps, plan)
-        scored = _Scored(self, state, plan, residual, gaps & missing.all(1), x)
-        return scored.pack(z_all, memory, prediction)
+        judgement = Judgement(self, state, plan, residual, missing, gaps, x, centre)
+        return judgement.pack(z_all, memory, prediction)
 
     def _remember(
-        self, state: State, z: Floats32, missing: Bools, gaps: Bools, plan: _Plan
+        self, state: State, z: Floats32, missing: Bools, gaps: Bools, plan: Waves
     ) -> tuple[Floats32, Floats32, Floats32]:
         """Memory after each row, prediction made there, and residual of each row (live sensors); `z` is filled in."""
         into, keep, out = self._matrices
@@ -237,7 +194,7 @@ class Detector:
         before = state.memory
         any_gap = bool(gaps.any())
         estimate = np.zeros_like(z) if any_gap else None
-        for lo, hi in plan.waves:
+        for lo, hi in plan.edges:
             previous = before[: hi - lo]
             if plan.reset is not None and plan.reset[lo:hi].any():
                 previous = np.where(plan.reset[lo:hi, None], np.float32(0), previous)
@@ -259,143 +216,3 @@ class Detector:
         if estimate is not None:
             residual[gaps] = np.where(missing[gaps], estimate[gaps], residual[gaps])
         return memory, prediction, residual
-
-
-class _Plan:
-    """Where the waves lie, and which row continues which."""
-
-    __slots__ = ("first", "reset", "waves")
-
-    def __init__(self, sizes: Sequence[int], reset: Bools | None) -> None:
-        edges = [0]
-        for size in sizes:
-            edges.append(edges[-1] + size)
-        self.waves = list(pairwise(edges))
-        self.first = sizes[0] if len(sizes) else 0
-        self.reset = reset if reset is not None and reset.any() else None
-
-    def shifted(self, entering: Floats32, rows: Floats32, anew: Floats32 | float) -> Floats32:
-        """What each row finds from the row before it: `entering` for the first wave, `anew` after a reset."""
-        found = np.empty_like(rows)
-        found[: self.first] = entering[: self.first]
-        for (lo, _), (start, stop) in pairwise(self.waves):
-            found[start:stop] = rows[lo : lo + stop - start]
-        if self.reset is not None:
-            found[self.reset] = anew
-        return found
-
-    def warm_before(self, warm_left: NDArray[np.int32], warmup: int) -> NDArray[np.int32]:
-        """`warm_left` before each row."""
-        before = np.empty(self.waves[-1][1] if self.waves else 0, np.int32)
-        left = warm_left
-        for lo, hi in self.waves:
-            now = left[: hi - lo]
-            if self.reset is not None:
-                now = np.where(self.reset[lo:hi], np.int32(warmup), now)
-            before[lo:hi] = now
-            left = np.maximum(now - 1, UNDERWAY)
-        return before
-
-    def last_rows(self, machines: int) -> NDArray[np.intp]:
-        """Row that each machine ends on (machines of the first wave)."""
-        last = np.empty(machines, np.intp)
-        for lo, hi in self.waves:
-            last[: hi - lo] = np.arange(lo, hi)
-        return last
-
-
-class _Scored:
-    """Statistics and scores of all rows of one `advance`, once their residuals are known."""
-
-    def __init__(
-        self, detector: Detector, state: State, plan: _Plan, residual: Floats32, blind: Bools, x: Floats
-    ) -> None:
-        self.detector, self.state, self.plan, self.residual = detector, state, plan, residual
-        scoring = detector.scoring
-        live = max(len(detector.live), 1)
-        self.contribution = product_by_row(residual, scoring.precision)
-        self.contribution *= residual
-        self.contribution /= np.float32(live)
-        q = np.maximum(self.contribution.sum(1), np.float32(0))
-        bounded, capped = winsorise(residual, q, scoring.cap)
-        moved = np.zeros(len(q))
-        if len(detector.fixed):
-            fixed = detector.fixed
-            moved = moved_amount(x[:, fixed], detector.mean[fixed], detector.resolution[fixed])
-            blind = blind & np.isnan(x[:, fixed]).all(1)
-        self.before = plan.warm_before(state.warm_left, detector.warmup)
-        self.judged = (self.before <= 0) & ~blind
-        self.smoothed = self._smooth(bounded, capped, moved.astype(np.float32))
-        self._score(q, moved > 0)
-
-    def _smooth(self, bounded: Floats32, capped: Floats32, moved: Floats32) -> Floats32:
-        """(n, live + 3): the smoothed vector, the two smoothed scalars, and moved constant sensors."""
-        detector, state, plan = self.detector, self.state, self.plan
-        live = len(detector.live)
-        target = np.concatenate([bounded, capped[:, None], capped[:, None], moved[:, None]], 1)
-        gains: Floats32 | None = None
-        if not (self.judged.all() and (self.before == UNDERWAY).all()):
-            gains = np.where(self.judged[:, None], detector._gains, np.float32(0))
-            gains[self.judged & (self.before == 0), live:-1] = 1
-        smoothed = np.concatenate([state.mewma[: plan.first, detector.live], state.ewma[: plan.first]], 1)
-        result = np.empty_like(target)
-        for lo, hi in plan.waves:
-            previous = smoothed[: hi - lo]
-            if plan.reset is not None and plan.reset[lo:hi].any():
-                previous = np.where(plan.reset[lo:hi, None], np.float32(0), previous)
-            smoothed = result[lo:hi]
-            np.subtract(target[lo:hi], previous, out=smoothed)
-            smoothed *= detector._gains if gains is None else gains[lo:hi]
-            smoothed += previous
-        return result
-
-    def _score(self, q: Floats32, moved_now: Bools) -> None:
-        detector, plan = self.detector, self.plan
-        live = len(detector.live)
-        vector = np.ascontiguousarray(self.smoothed[:, :live])
-        mewma = dot_by_row(product_by_row(vector, detector.scoring.precision), vector)
-        ratios = np.empty((len(q), len(STATISTICS) + 1), np.float32)
-        ratios[:, 0] = q
-        ratios[:, 1:3] = self.smoothed[:, live:-1]
-        ratios[:, 3] = np.maximum(mewma, np.float32(0)) * np.float32(VECTOR_GAIN / max(live, 1))
-        ratios[:, :4] /= detector.threshold_vector
-        ratios[:, 4] = self.smoothed[:, -1] * np.float32(MOVED_WEIGHT)
-        self.leading = ratios.argmax(1).astype(np.int8)
-        self.score = np.where(self.judged, ratios.max(1), np.float32(np.nan))
-        previous = plan.shifted(self.state.score, self.score, np.nan)
-        with np.errstate(invalid="ignore"):
-            rising = (ratios[:, 0] >= 1) | moved_now | ~(self.score < previous)
-            self.fresh = (self.score >= 1) & rising
-
-    def pack(self, z: Floats32, memory: Floats32, prediction: Floats32) -> tuple[State, Ticks]:
-        """The next state of the machines, and the outcome of every row."""
-        detector, plan = self.detector, self.plan
-        scoring = detector.scoring
-        p_value = scoring.p_values[np.searchsorted(scoring.knots, self.score)]
-        p_value[~self.judged] = np.nan
-        residual, contribution = self._wide(self.residual), self._wide(self.contribution)
-        ticks = Ticks(
-            self.score, p_value, self.fresh, self.leading, residual, contribution, z, memory
-        )
-        last = plan.last_rows(plan.first)
-        live = len(detector.live)
-        state = State(
-            memory=memory[last],
-            prediction=self._wide(prediction[last]),
-            mewma=self._wide(self.smoothed[last, :live]),
-            ewma=self.smoothed[last, live:],
-            residual=residual[last],
-            z=z[last],
-            score=self.score[last],
-            warm_left=np.maximum(self.before[last] - 1, UNDERWAY).astype(np.int32),
-        )
-        return state, ticks
-
-    def _wide(self, live: Floats32) -> Floats32:
-        """(n, live) -> (n, d), zero at constant sensors."""
-        detector = self.detector
-        if len(detector.live) == len(detector.sensors):
-            return live
-        wide = np.zeros((len(live), len(detector.sensors)), np.float32)
-        wide[:, detector.live] = live
-        return wide

@@ -6,12 +6,12 @@ Contributions: q = e^T S^-1 e / d = sum_i e_i (S^-1 e)_i / d, so the i-th term i
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+from models.contract import Array
+
+SYSTEM_CELLS_MAX = 4_000_000  # cells of all linear systems that are solved at once
 
 
 def contributions(residual: Array, precision: Array) -> Array:
@@ -48,8 +48,18 @@ def conditional_residual(residual: Array, missing: NDArray[np.bool_], precision:
     """
     n, d = residual.shape
     wide = precision.astype(np.float64)
+    whole = np.empty_like(residual)
+    rows = max(1, SYSTEM_CELLS_MAX // (d * d))
+    for start in range(0, n, rows):
+        part = slice(start, start + rows)
+        whole[part] = _solve_missing(residual[part], missing[part], wide)
+    return whole
+
+
+def _solve_missing(residual: Array, missing: NDArray[np.bool_], precision: Array) -> Array:
     known = np.where(missing, 0.0, residual)
-    system = np.where(missing[:, :, None] & missing[:, None, :], wide, 0.0)
-    system[:, np.arange(d), np.arange(d)] += ~missing
-    right = np.where(missing, -np.matmul(known[:, None, :], wide)[:, 0, :], known)
-    return np.linalg.solve(system, right[:, :, None])[:, :, 0].astype(residual.dtype)
+    system = np.where(missing[:, :, None] & missing[:, None, :], precision, 0.0)
+    diagonal = np.arange(len(precision))
+    system[:, diagonal, diagonal] += ~missing
+    right = np.where(missing, -np.matmul(known[:, None, :], precision)[:, 0, :], known)
+    return np.linalg.solve(system, right[:, :, None])[:, :, 0]

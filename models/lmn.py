@@ -13,14 +13,11 @@ With W_mh = 0 and the identity as functional part this is the closed-form model 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import ModelError
-
-Array = NDArray[np.floating[Any]]
+from models.contract import Array, ModelError
 
 SCAN_BLOCK = 128  # rows that one block of the scan covers
 

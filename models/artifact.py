@@ -1,0 +1,353 @@
+"""One model on disk: a folder with `model.safetensors` and `manifest.json`; never pickle.
+
+The manifest says what the tensors mean, holds the hash of the tensor file and, as `artifact_id`, the hash of itself. A
+folder is refused, with the reason, when a file is absent or too large, when a hash, shape, dtype or finite check
+fails, when a field is unknown or the format newer than this program, and when the memory is unstable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from models.contract import Floats, ModelError
+from models.detector import Detector, Scoring
+from models.drift import DriftReference
+from models.lmn import LinearMemoryNetwork
+from models.score import STATISTICS
+
+FORMAT = 1
+MANIFEST, TENSORS = "manifest.json", "model.safetensors"
+MANIFEST_BYTES_MAX = 64 * 1024 * 1024
+TENSORS_BYTES_MAX = 512 * 1024 * 1024
+SENSORS_MAX = 10_000
+NAME_LENGTH_MAX = 128
+
+
+class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One input: its name and unit, and how its physical value becomes standard deviations of normal operation."""
+
+    name: str
+    unit: str
+    mean: float
+    scale: float
+    constant: bool
+    resolution: float
+
+
+class CalibrationRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Thresholds of one group of machines: what was promised, on how much data, and what held-out rows kept."""
+
+    group: str
+    budget: float
+    kept: float
+    n: int
+    block_length: int
+    interval: int
+    supported: bool
+    provisional: bool
+    block_kept: tuple[float, ...]
+    block_thresholds: tuple[float, ...]
+    spread: float
+    tail: str
+
+
+class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What the model was fitted on."""
+
+    rows: int
+    segments: int
+    window: tuple[str, str]
+    seed: int
+    data_hash: str
+    excluded: int
+
+
+class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What `manifest.json` holds; times in microseconds."""
+
+    format: int
+    artifact_id: str
+    name: str
+    version: int
+    parent: str
+    kind: str
+    requires: tuple[str, ...]
+    basis_id: str
+    memory_id: str
+    sensors: tuple[Sensor, ...]
+    equipment: tuple[str, ...]
+    interval: int
+    tolerance: float
+    gap_reset: int
+    warmup_ticks: int
+    p: int
+    L: int
+    g: float
+    statistics: tuple[str, ...]
+    combining_scale: float
+    winsor_cap: float
+    calibration: tuple[CalibrationRecord, ...]
+    fit: FitRecord
+    versions: dict[str, str]
+    tensors_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """An artifact in memory, ready to serve."""
+
+    manifest: Manifest
+    detector: Detector
+    drift: DriftReference
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> int:
+        return self.manifest.version
+
+    @property
+    def artifact_id(self) -> str:
+        return self.manifest.artifact_id
+
+
+def versions() -> dict[str, str]:
+    """Of what made the numbers."""
+    return {"python": platform.python_version(), "numpy": np.__version__}
+
+
+def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:
+    """Write an artifact into `folder` (made if absent) and return its manifest, hashes filled in. The manifest is
+    written last, so that an interrupted save leaves a folder that is refused."""
+    blob = save_tensors({**_tensors(detector), **{f"drift.{k}": v for k, v in drift.as_arrays().items()}})
+    manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
+    manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    write_durably(folder / TENSORS, blob)
+    write_durably(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    return manifest
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Replace a file by temp file, fsync, rename, fsync of the folder: a crash leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def identify(manifest: Manifest) -> str:
+    """Hash of a manifest without its own id; the tensors are in it through their hash."""
+    bare = msgspec.structs.replace(manifest, artifact_id="")
+    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
+
+
+def hash_arrays(*arrays: NDArray[np.generic]) -> str:
+    """Short hash of arrays: content, shape and dtype."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _tensors(detector: Detector) -> dict[str, NDArray[np.generic]]:
+    network, scoring = detector.network, detector.scoring
+    tensors = {
+        "W_hm": network.W_hm,
+        "W_mm": network.W_mm,
+        "W_mo": network.W_mo,
+        "b_o": network.b_o,
+        "W_xh": network.W_xh,
+        "W_mh": network.W_mh,
+        "b_h": network.b_h,
+        "tanh": network.tanh,
+        "precision": scoring.precision,
+        "quantiles": scoring.quantiles,
+        "knots": scoring.knots,
+        "p_values": scoring.p_values,
+        "centres": detector.centres,
+    }
+    return {name: np.ascontiguousarray(value) for name, value in tensors.items() if value is not None}
+
+
+def load(folder: Path) -> LoadedModel:
+    """Read and check an artifact. ModelError says what is wrong with it."""
+    manifest = read_manifest(_bounded(folder / MANIFEST, MANIFEST_BYTES_MAX))
+    blob = _bounded(folder / TENSORS, TENSORS_BYTES_MAX)
+    return assemble(manifest, blob, str(folder))
+
+
+def parse(manifest: bytes, tensors: bytes, where: str) -> LoadedModel:
+    """An artifact from the bytes of its two files; `where` names it in errors."""
+    return assemble(read_manifest(manifest), tensors, where)
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    if not path.is_file():
+        raise ModelError(f"{path} is not there; a model is a folder with {MANIFEST} and {TENSORS}")
+    if path.stat().st_size > limit:
+        raise ModelError(f"{path} has {path.stat().st_size} bytes; expected at most {limit}")
+    return path.read_bytes()
+
+
+def read_manifest(content: bytes) -> Manifest:
+    """Decode and check `manifest.json` by itself."""
+    try:
+        found = msgspec.json.decode(content)
+        if not isinstance(found, dict):
+            raise ModelError(f"{MANIFEST} holds {type(found).__name__}; expected an object")
+        if found.get("format") != FORMAT:
+            raise ModelError(f"{MANIFEST}: format is {found.get('format')!r}; this program reads format {FORMAT}")
+        manifest = msgspec.convert(found, Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelError(f"{MANIFEST}: {error}; the file was changed or is incomplete") from None
+    if identify(manifest) != manifest.artifact_id:
+        raise ModelError(f"{MANIFEST}: its content does not match its artifact_id; the file was changed after training")
+    _check_manifest(manifest)
+    return manifest
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    names = [s.name for s in manifest.sensors]
+    rules = [
+        (0 < len(names) <= SENSORS_MAX, f"{len(names)} sensors; expected 1 to {SENSORS_MAX}"),
+        (len(set(names)) == len(names), "a sensor name occurs twice"),
+        (valid_name(manifest.name), f"name is {manifest.name!r}; expected letters, digits, '.', '_' or '-'"),
+        (manifest.version >= 1, f"version is {manifest.version}; expected 1 or more"),
+        (manifest.interval > 0, f"interval is {manifest.interval} microseconds; expected more than 0"),
+        (manifest.gap_reset > 0, f"gap_reset is {manifest.gap_reset} microseconds; expected more than 0"),
+        (manifest.warmup_ticks >= 1, f"warmup_ticks is {manifest.warmup_ticks}; expected 1 or more"),
+        (manifest.statistics == STATISTICS, f"statistics are {manifest.statistics}; this program knows {STATISTICS}"),
+        (not manifest.requires, f"requires {', '.join(manifest.requires)}, which this program does not have"),
+        (0 < manifest.combining_scale < np.inf, "combining_scale is not a positive number"),
+        (0 < manifest.winsor_cap < np.inf, "winsor_cap is not a positive number"),
+        (any(not s.constant for s in manifest.sensors), "all sensors are marked constant"),
+    ]
+    for sensor in manifest.sensors:
+        finite = np.isfinite([sensor.mean, sensor.scale, sensor.resolution]).all()
+        rules.append(
+            (bool(finite) and sensor.scale > 0 and sensor.resolution > 0, f"sensor {sensor.name!r}: bad scale")
+        )
+    for holds, complaint in rules:
+        if not holds:
+            raise ModelError(f"{MANIFEST}: {complaint}")
+
+
+def valid_name(name: str) -> bool:
+    """Whether a model may be called that: it becomes a folder, a metric label and part of an address."""
+    plain = name.replace(".", "").replace("_", "").replace("-", "")
+    return 0 < len(name) <= NAME_LENGTH_MAX and plain.isascii() and plain.isalnum() and name[0] != "."
+
+
+def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
+    """Check the tensors against the manifest and put the detector together."""
+    if hashlib.sha256(blob).hexdigest() != manifest.tensors_sha256:
+        raise ModelError(
+            f"{where}: {TENSORS} does not match the hash in {MANIFEST}; the file was changed or is incomplete"
+        )
+    try:
+        tensors = load_tensors(blob)
+    except (SafetensorError, ValueError, TypeError) as error:
+        raise ModelError(f"{where}: {TENSORS}: {error}") from None
+    _check_tensors(manifest, tensors, where)
+    column = {
+        f: np.array([getattr(s, f) for s in manifest.sensors]) for f in ("mean", "scale", "constant", "resolution")
+    }
+    names = ("W_hm", "W_mm", "W_mo", "b_o", "W_xh", "W_mh", "b_h", "tanh")
+    network = LinearMemoryNetwork(**{n: tensors[n] for n in names if n in tensors})
+    scoring = Scoring(
+        precision=tensors["precision"],
+        cap=np.float32(manifest.winsor_cap),
+        quantiles=tensors["quantiles"],
+        combine=np.float32(manifest.combining_scale),
+        knots=tensors["knots"],
+        p_values=tensors["p_values"],
+    )
+    try:
+        network.check()
+        drift = DriftReference.from_arrays({k[6:]: v for k, v in tensors.items() if k.startswith("drift.")})
+    except (ModelError, KeyError, ValueError) as error:
+        raise ModelError(f"{where}: {error}") from None
+    detector = Detector(
+        sensors=tuple(s.name for s in manifest.sensors),
+        units=tuple(s.unit for s in manifest.sensors),
+        mean=column["mean"].astype(np.float64),
+        scale=column["scale"].astype(np.float64),
+        constant=column["constant"].astype(np.bool_),
+        resolution=column["resolution"].astype(np.float64),
+        network=network,
+        scoring=scoring,
+        warmup=manifest.warmup_ticks,
+        interval=manifest.interval,
+        gap_reset=manifest.gap_reset,
+        equipment=manifest.equipment,
+        centres=tensors["centres"],
+    )
+    return LoadedModel(manifest, detector, drift)
+
+
+def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], where: str) -> None:
+    live = sum(not s.constant for s in manifest.sensors)
+    p, d, knots = manifest.p, len(manifest.sensors), len(tensors.get("knots", ()))
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {
+        "W_mm": ((p, p), "float32"),
+        "W_mo": ((live, p), "float32"),
+        "b_o": ((live,), "float32"),
+        "precision": ((live, live), "float32"),
+        "quantiles": ((len(STATISTICS),), "float32"),
+        "knots": ((max(knots, 1),), "float32"),
+        "p_values": ((knots + 1,), "float32"),
+        "centres": ((len(manifest.equipment), d), "float64"),
+    }
+    optional = {"W_hm": "float32", "W_xh": "float32", "W_mh": "float32", "b_h": "float32", "tanh": "bool"}
+    for name, (shape, dtype) in wanted.items():
+        if name not in tensors:
+            raise ModelError(f"{where}: {TENSORS} has no tensor {name!r}")
+        if tensors[name].shape != shape or tensors[name].dtype != dtype:
+            found = f"{tensors[name].dtype} {tensors[name].shape}"
+            raise ModelError(f"{where}: tensor {name!r} is {found}; expected {dtype} {shape}")
+    for name, tensor in tensors.items():
+        if name not in wanted and name not in optional and not name.startswith("drift."):
+            raise ModelError(f"{where}: {TENSORS} holds an unknown tensor {name!r}")
+        if name in optional and tensor.dtype != optional[name]:
+            raise ModelError(f"{where}: tensor {name!r} is {tensor.dtype}; expected {optional[name]}")
+        if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+            raise ModelError(f"{where}: tensor {name!r} holds values that are not finite; train the model again")
+    if "W_hm" not in tensors:
+        raise ModelError(f"{where}: {TENSORS} has no tensor 'W_hm'")
+    _check_scoring(tensors, where)
+
+
+def _check_scoring(tensors: dict[str, NDArray[np.generic]], where: str) -> None:
+    knots, p_values, quantiles = (np.asarray(tensors[n], np.float64) for n in ("knots", "p_values", "quantiles"))
+    if (np.diff(knots) < 0).any():
+        raise ModelError(f"{where}: tensor 'knots' does not ascend")
+    if (np.diff(p_values) > 0).any() or not ((p_values > 0) & (p_values <= 1)).all():
+        raise ModelError(f"{where}: tensor 'p_values' does not descend between 1 and 0")
+    if not (quantiles > 0).all():
+        raise ModelError(f"{where}: tensor 'quantiles' holds a threshold that is not positive")
+    precision: Floats = np.asarray(tensors["precision"], np.float64)
+    if not np.allclose(precision, precision.T, rtol=1e-3, atol=1e-5 * float(np.abs(precision).max())):
+        raise ModelError(f"{where}: tensor 'precision' is not symmetric")

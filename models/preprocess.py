@@ -1,0 +1,88 @@
+"""Physical units to standard deviations of normal operation; stored in the artifact.
+
+    z = (x - centre of the machine) / scale
+
+Several machines are each centred on themselves; the scale is their pooled standard deviation around those centres. A
+sensor that is constant in training is marked, not divided by zero: that it moves at all is judged on its resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.contract import Bools, Floats, ModelError
+
+RELATIVE_RESOLUTION = 1e-6  # of a constant sensor's value: less is rounding, not movement
+ABSOLUTE_RESOLUTION = 1e-9  # of a sensor that is constant at zero
+CONSTANT_SPREAD = 1e-7  # standard deviation, relative to the value, under which a sensor counts as constant
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Consecutive ticks of one machine; `x` (n, d) in physical units, NaN = missing, `start` row of the input."""
+
+    equipment: str
+    x: Floats
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """`mean`, `scale`, `resolution` (d,), `constant` (d,) bool, `centres` (machines, d), one row per `equipment`."""
+
+    mean: Floats
+    scale: Floats
+    constant: Bools
+    resolution: Floats
+    equipment: tuple[str, ...]
+    centres: Floats
+
+    def standardise(self, segment: Segment) -> Floats:
+        """z (n, live sensors) float64 of a segment of training, NaN = missing."""
+        centre = self.centres[self.equipment.index(segment.equipment)]
+        return ((segment.x - centre) / self.scale)[:, ~self.constant]
+
+
+def fit_scaling(segments: list[Segment], sensors: tuple[str, ...]) -> Scaling:
+    """Learn centres and scales from normal operation. Raises ModelError naming a sensor without any value, or where
+    no sensor moves at all."""
+    equipment = tuple(dict.fromkeys(s.equipment for s in segments))
+    d = len(sensors)
+    counts, sums, extremes = np.zeros((len(equipment), d)), np.zeros((len(equipment), d)), np.zeros((2, d))
+    extremes[0], extremes[1] = np.inf, -np.inf
+    for s in segments:
+        row = equipment.index(s.equipment)
+        counts[row] += np.isfinite(s.x).sum(0)
+        sums[row] += np.nansum(s.x, axis=0)
+    seen = counts.sum(0)
+    if (seen == 0).any():
+        name = sensors[int(np.argmin(seen))]
+        raise ModelError(f"sensor {name!r} has no value in the rows used for training; leave it out with --ignore")
+    mean = sums.sum(0) / seen
+    centres = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
+    squares = np.zeros(d)
+    steps = np.full(d, np.inf)
+    for s in segments:
+        centred = s.x - centres[equipment.index(s.equipment)]
+        squares += np.nansum(centred**2, axis=0)
+        steps = np.minimum(steps, _smallest_step(s.x))
+    deviation = np.sqrt(squares / seen)
+    magnitude = np.maximum(np.abs(mean), np.abs(centres).max(0))
+    constant = deviation <= CONSTANT_SPREAD * np.maximum(magnitude, ABSOLUTE_RESOLUTION / CONSTANT_SPREAD)
+    if constant.all():
+        raise ModelError(
+            f"none of the {d} sensors moves in the rows used for training; nothing can be learned from them"
+        )
+    floor = np.maximum(RELATIVE_RESOLUTION * magnitude, ABSOLUTE_RESOLUTION)
+    resolution = np.where(constant | ~np.isfinite(steps), floor, np.maximum(steps, floor))
+    scale = np.where(constant, resolution, deviation)
+    return Scaling(mean, scale, constant, resolution, equipment, centres)
+
+
+def _smallest_step(x: Floats, rows: int = 20_000) -> Floats:
+    """Smallest change each sensor shows between two rows, (d,); infinite where it shows none."""
+    change = np.abs(np.diff(x[:rows], axis=0))
+    change[~(change > 0)] = np.inf
+    return change.min(0, initial=np.inf)

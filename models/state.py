@@ -1,0 +1,62 @@
+"""What serving keeps of every machine, and what comes of every tick; structures of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract import Bools, Floats32
+
+
+@dataclass(slots=True)
+class State:
+    """What is kept of n machines between ticks; structure of arrays, C order."""
+
+    memory: Floats32  # (n, p)
+    prediction: Floats32  # (n, d) of the tick to come, standardised
+    mewma: Floats32  # (n, d) smoothed residual vector
+    ewma: Floats32  # (n, 3) smoothed squared prediction error over 8 and 30 ticks, moved constant sensors over 30
+    residual: Floats32  # (n, d) of the last tick
+    z: Floats32  # (n, d) last tick, standardised; NaN where missing
+    score: Floats32  # (n,) of the last tick
+    warm_left: NDArray[np.int32]  # (n,) ticks until the first score; -1 once smoothing has begun
+
+    def __len__(self) -> int:
+        return len(self.warm_left)
+
+    def take(self, slots: NDArray[np.intp]) -> State:
+        """A copy of the state of some machines."""
+        return State(*(getattr(self, f.name)[slots] for f in fields(self)))
+
+    def put(self, slots: NDArray[np.intp], part: State) -> None:
+        """Write the state of some machines back."""
+        for f in fields(self):
+            getattr(self, f.name)[slots] = getattr(part, f.name)
+
+
+@dataclass(slots=True)
+class Ticks:
+    """What came of n ticks, in wave order; d counts all sensors of the model, constant ones included."""
+
+    score: Floats32  # (n,) 1.0 = threshold; NaN while warming or where no sensor was left
+    p_value: Floats32  # (n,) share of held-out normal ticks with a score at least as high; NaN likewise
+    fresh: Bools  # (n,) an exceedance that this tick itself supports
+    leading: NDArray[np.int8]  # (n,) the statistic that made the score: index into STATISTICS, len(STATISTICS) = moved
+    residual: Floats32  # (n, d)
+    contribution: Floats32  # (n, d) sums to the squared prediction error
+    z: Floats32  # (n, d) NaN where missing
+    memory: Floats32  # (n, p)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What calibration learned: float32 arrays, sizes in sensors that moved in training (live)."""
+
+    precision: Floats32  # (live, live) inverse covariance of held-out residuals
+    cap: np.float32  # winsorising bound of q
+    quantiles: Floats32  # (4,) held-out threshold of each statistic
+    combine: np.float32  # held-out threshold of their maximum
+    knots: Floats32  # (k,) held-out normal scores in ascending order
+    p_values: Floats32  # (k + 1,) p-value left of each knot, and beyond the last

@@ -1,0 +1,312 @@
+"""The whole training path: segments of normal operation -> a calibrated detector, and what a person wants to know.
+
+    scaling -> missing cells filled in -> blocked cross-fitting -> thresholds -> the final model on all rows
+
+It reads top to bottom in `train`. The same rows, options and machine give the same model bit for bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.artifact import (
+    FORMAT,
+    CalibrationRecord,
+    FitRecord,
+    LoadedModel,
+    Manifest,
+    Sensor,
+    hash_arrays,
+    versions,
+)
+from models.calibrate import Calibration, CrossFit, calibrate, p_value_table
+from models.contract import Bools, Floats, Floats32, ModelError
+from models.detector import Detector, Scoring, State, Ticks
+from models.drift import DriftReference
+from models.explain import conditional_residual
+from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance
+from models.laes import Block, LagStatistics
+from models.lmn import LinearMemoryNetwork, spectral_radius
+from models.preprocess import Scaling, Segment, fit_scaling
+from models.score import STATISTICS
+
+Progress = Callable[[str, float], None]
+FILL_ROUNDS = 2
+GAP_TICKS_MIN = 10
+DRIFT_ROWS_MAX = 50_000
+STABLE_RADIUS_MAX = 0.9995
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be chosen; the defaults serve all data that they were tried on."""
+
+    shape: Shape = field(default_factory=Shape)
+    false_alarm_rate: float = 0.01
+    blocks: int = 5
+    name: str = "model"
+    version: int = 1
+    seed: int = 0  # kept in the manifest; the closed form draws nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A trained model and how it came about."""
+
+    manifest: Manifest
+    detector: Detector
+    drift: DriftReference
+    calibration: Calibration
+    sensors_unsettled: tuple[str, ...]  # whose level wanders between blocks
+    missing_cells: int
+    seconds: float
+
+    @property
+    def model(self) -> LoadedModel:
+        return LoadedModel(self.manifest, self.detector, self.drift)
+
+
+def gap_reset_ticks(shape: Shape) -> int:
+    """Ticks without a reading after which what the memory holds is of no use: its own window."""
+    return max(shape.window, GAP_TICKS_MIN)
+
+
+def train(
+    segments: list[Segment],
+    sensors: tuple[str, ...],
+    interval: int,
+    options: Options,
+    units: tuple[str, ...] = (),
+    window: tuple[str, str] = ("", ""),
+    excluded: int = 0,
+    progress: Progress = lambda stage, share: None,
+) -> Training:
+    """Train on `segments` of normal operation whose columns are `sensors`; `interval` in microseconds between ticks.
+
+    Raises ModelError where the data cannot carry a model, saying what is missing.
+    """
+    started = time.perf_counter()
+    if not segments:
+        raise ModelError("no rows left to train on; check --rows, --running, --exclude and gaps")
+    progress("scaling", 0.0)
+    scaling = fit_scaling(segments, sensors)
+    runs = [scaling.standardise(s) for s in segments]
+    progress("filling in missing cells", 0.05)
+    runs, seen = fill_missing(runs, options.shape)
+    cross = CrossFit.prepare(runs, seen, [s.equipment for s in segments], options.blocks, options.shape)
+    progress("holding out blocks", 0.15)
+    calibration = calibrate(cross.held_out(), options.false_alarm_rate, cross.level_shares())
+    progress("fitting on all rows", 0.85)
+    core = cross.core()
+    drift = _drift_reference(core, runs, scaling)
+    progress("done", 1.0)
+    detector = _detector(core, scaling, calibration, sensors, units or ("",) * len(sensors), interval, options)
+    manifest = _manifest(detector, calibration, segments, options, window, excluded)
+    live = np.flatnonzero(~scaling.constant)
+    unsettled = live[calibration.level_shares > 0.5]
+    missing = 0 if seen is None else int(sum((~s).sum() for s in seen))
+    return Training(
+        manifest,
+        detector,
+        drift,
+        calibration,
+        tuple(sensors[i] for i in unsettled),
+        missing,
+        time.perf_counter() - started,
+    )
+
+
+def fill_missing(runs: list[Floats], shape: Shape) -> tuple[list[Floats], list[Bools] | None]:
+    """Missing cells replaced by what model and other sensors expect there; with the cells that were measured (None:
+    all of them).
+
+    The model is fitted with zeros first (the mean), then with its own estimates, `FILL_ROUNDS` times: the estimate of
+    a missing cell is its prediction plus the part of the other sensors' residuals that it shares.
+    """
+    seen = [np.isfinite(z) for z in runs]
+    if all(s.all() for s in seen):
+        return runs, None
+    filled = [np.nan_to_num(z, nan=0.0) for z in runs]
+    for _ in range(FILL_ROUNDS):
+        sums = LagStatistics.empty(filled[0].shape[1], shape.window)
+        for z in filled:
+            sums = sums + Block.of(z, shape.window).closed()
+        core = fit_core(filled, sums, shape, seen)
+        residuals = [core.residuals(z) for z in filled]
+        moments = [second_moments(np.where(s, e, np.nan)) for e, s in zip(residuals, seen, strict=True)]
+        covariance = shrunk_covariance(*(np.sum([m[i] for m in moments], axis=0) for i in (0, 1)))
+        precision = np.linalg.inv(covariance)
+        for z, e, s in zip(filled, residuals, seen, strict=True):
+            rows = np.flatnonzero(~s.all(1))
+            estimate = conditional_residual(np.where(s[rows], e[rows], 0.0), ~s[rows], precision)
+            z[rows] = np.where(s[rows], z[rows], z[rows] - e[rows] + estimate)
+    return filled, seen
+
+
+def _drift_reference(core: Core, runs: list[Floats], scaling: Scaling) -> DriftReference:
+    """Distribution of inputs and memory over at most `DRIFT_ROWS_MAX` rows spread over the training data."""
+    stride = max(1, -(-sum(map(len, runs)) // DRIFT_ROWS_MAX))
+    inputs, memories = [], []
+    for z in runs:
+        entering = np.zeros(len(core.memory.B_))
+        for rows in chunks(len(z)):
+            memory = core.memory.encode(z[rows], entering)
+            entering = memory[-1]
+            first = max(core.memory.window - rows.start, 0)
+            inputs.append(z[rows][first::stride])
+            memories.append(memory[first::stride])
+    live = np.concatenate(inputs)
+    wide = np.zeros((len(live), len(scaling.constant)), np.float32)
+    wide[:, ~scaling.constant] = live
+    return DriftReference.fit(wide, np.concatenate(memories).astype(np.float32))
+
+
+def _detector(
+    core: Core,
+    scaling: Scaling,
+    calibration: Calibration,
+    sensors: tuple[str, ...],
+    units: tuple[str, ...],
+    interval: int,
+    options: Options,
+) -> Detector:
+    network = LinearMemoryNetwork(
+        W_hm=_single(core.memory.A_),
+        W_mm=_single(_stable(core.memory.B_)),
+        W_mo=_single(core.readout[:-1].T),
+        b_o=_single(core.readout[-1]),
+    )
+    network.check()
+    knots, p_values = p_value_table(calibration.scores)
+    scoring = Scoring(
+        precision=np.linalg.inv(calibration.covariance).astype(np.float32),
+        cap=np.float32(calibration.cap),
+        quantiles=calibration.quantiles.astype(np.float32),
+        combine=np.float32(calibration.combine),
+        knots=knots.astype(np.float32),
+        p_values=p_values.astype(np.float32),
+    )
+    return Detector(
+        sensors=sensors,
+        units=units,
+        mean=scaling.mean,
+        scale=scaling.scale,
+        constant=scaling.constant,
+        resolution=scaling.resolution,
+        network=network,
+        scoring=scoring,
+        warmup=options.shape.window,
+        interval=interval,
+        gap_reset=gap_reset_ticks(options.shape) * interval,
+        equipment=scaling.equipment,
+        centres=scaling.centres,
+    )
+
+
+def _single(array: Floats) -> Floats32:
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _stable(transition: Floats) -> Floats:
+    """W_mm with its spectral radius below 1: B has norm at most g, and rounding may put it on the edge."""
+    radius = spectral_radius(transition)
+    return transition if radius < STABLE_RADIUS_MAX else transition * (STABLE_RADIUS_MAX / radius)
+
+
+def _manifest(
+    detector: Detector,
+    calibration: Calibration,
+    segments: list[Segment],
+    options: Options,
+    window: tuple[str, str],
+    excluded: int,
+) -> Manifest:
+    network = detector.network
+    columns = zip(
+        detector.sensors,
+        detector.units,
+        detector.mean.tolist(),
+        detector.scale.tolist(),
+        detector.constant.tolist(),
+        detector.resolution.tolist(),
+        strict=True,
+    )
+    digest = hashlib.sha256()
+    for s in segments:
+        digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
+    record = CalibrationRecord(
+        group="fleet",
+        budget=calibration.budget,
+        kept=calibration.kept,
+        n=calibration.rows,
+        block_length=calibration.rows // len(calibration.block_kept),
+        interval=detector.interval,
+        supported=calibration.supported,
+        provisional=calibration.provisional,
+        block_kept=tuple(calibration.block_kept.tolist()),
+        block_thresholds=tuple(calibration.block_thresholds.tolist()),
+        spread=calibration.spread,
+        tail="empirical",
+    )
+    return Manifest(
+        format=FORMAT,
+        artifact_id="",
+        name=options.name,
+        version=options.version,
+        parent="",
+        kind="lmn",
+        requires=(),
+        basis_id=hash_arrays(detector.mean, detector.scale, detector.constant),
+        memory_id=hash_arrays(network.W_hm, network.W_mm),
+        sensors=tuple(Sensor(*values) for values in columns),
+        equipment=detector.equipment,
+        interval=detector.interval,
+        tolerance=0.5,
+        gap_reset=detector.gap_reset,
+        warmup_ticks=detector.warmup,
+        p=network.memory_size,
+        L=options.shape.window,
+        g=options.shape.discount,
+        statistics=STATISTICS,
+        combining_scale=float(detector.scoring.combine),
+        winsor_cap=float(detector.scoring.cap),
+        calibration=(record,),
+        fit=FitRecord(
+            rows=sum(len(s.x) for s in segments),
+            segments=len(segments),
+            window=window,
+            seed=options.seed,
+            data_hash=digest.hexdigest()[:32],
+            excluded=excluded,
+        ),
+        versions=versions(),
+        tensors_sha256="",
+    )
+
+
+class LinearMemoryDetector:
+    """The detector contract over `train`: hyper-parameters in, `detector_` out."""
+
+    def __init__(self, sensors: tuple[str, ...], options: Options | None = None, interval: int = 1_000_000) -> None:
+        self.sensors, self.options, self.interval = sensors, options or Options(), interval
+
+    def fit(self, segments: list[Floats]) -> LinearMemoryDetector:
+        """Learn from segments (n, d) of one machine in normal operation, NaN = missing."""
+        machine = [Segment("machine", x) for x in segments]
+        self.training_ = train(machine, self.sensors, self.interval, self.options)
+        self.detector_ = self.training_.detector
+        return self
+
+    def init_state(self, machines: int) -> State:
+        return self.detector_.init_state(machines)
+
+    def step(self, state: State, x: Floats) -> tuple[State, Ticks]:
+        return self.detector_.step(state, x)
+
+    def run(self, x: Floats) -> Ticks:
+        return self.detector_.run(x)
