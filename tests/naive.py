@@ -1,0 +1,80 @@
+"""Slow, obvious versions of the numerics, for the fast ones to match."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.contract import Floats
+
+
+def history_matrix(segments: list[Floats], window: int, discount: float) -> Floats:
+    """Every discounted, zero-padded history as a row: (ticks, window * d)."""
+    rows = []
+    for h in segments:
+        n, d = h.shape
+        for t in range(n):
+            row = np.zeros((window, d))
+            for lag in range(min(window, t + 1)):
+                row[lag] = discount**lag * h[t - lag]
+            rows.append(row.ravel())
+    return np.array(rows)
+
+
+def laes(segments: list[Floats], memory_size: int, window: int, discount: float) -> tuple[Floats, Floats]:
+    """A and B from a dense singular value decomposition of the history matrix."""
+    d = segments[0].shape[1]
+    vectors = np.linalg.svd(history_matrix(segments, window, discount), full_matrices=False)[2][:memory_size].T
+    shift = np.zeros((window * d, window * d))
+    for row in range(d, window * d):
+        shift[row, row - d] = discount
+    return vectors[:d].T, vectors.T @ shift @ vectors
+
+
+def memories(into: Floats, keep: Floats, inputs: Floats) -> Floats:
+    """m_t = A h_t + B m_{t-1}, a tick at a time."""
+    held, memory = [], np.zeros(len(keep))
+    for h in inputs:
+        memory = into @ h + keep @ memory
+        held.append(memory)
+    return np.array(held)
+
+
+def ridge(design: Floats, target: Floats, penalty: float) -> Floats:
+    """Ridge read-out of one sensor by least squares on augmented rows."""
+    wide = np.vstack([design, np.sqrt(penalty) * np.eye(design.shape[1])])
+    return np.linalg.lstsq(wide, np.concatenate([target, np.zeros(design.shape[1])]), rcond=None)[0]
+
+
+def generalised_cross_validation(design: Floats, target: Floats, penalty: float) -> float:
+    """RSS / n / (1 - trace of the hat matrix / n)^2, the hat matrix written out."""
+    inverse = np.linalg.inv(design.T @ design + penalty * np.eye(design.shape[1]))
+    hat = design @ inverse @ design.T
+    rss = float(((target - hat @ target) ** 2).sum())
+    return rss / len(target) / (1 - np.trace(hat) / len(target)) ** 2
+
+
+def statistics(residual: Floats, precision: Floats, cap: float) -> Floats:
+    """q, its EWMAs over 8 and 30 ticks, and the MEWMA, a tick at a time."""
+    d = residual.shape[1]
+    rows: list[list[float]] = []
+    slow, slower, vector = 0.0, 0.0, np.zeros(d)
+    for t, e in enumerate(residual):
+        q = float(e @ precision @ e) / d
+        capped = min(q, cap)
+        slow = capped if t == 0 else slow + (capped - slow) / 8
+        slower = capped if t == 0 else slower + (capped - slower) / 30
+        vector = vector + (e * np.sqrt(capped / q) - vector) / 8
+        rows.append([q, slow, slower, 15 * float(vector @ precision @ vector) / d])
+    return np.array(rows)
+
+
+def conditional(residual: Floats, missing: Floats, covariance: Floats) -> Floats:
+    """Missing residuals of one tick as S_mo S_oo^-1 e_o."""
+    seen = ~missing
+    whole = residual.copy()
+    if missing.any() and seen.any():
+        among = covariance[np.ix_(seen, seen)]
+        whole[missing] = covariance[np.ix_(missing, seen)] @ np.linalg.solve(among, residual[seen])
+    elif missing.any():
+        whole[missing] = 0.0
+    return whole
