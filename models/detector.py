@@ -132,6 +132,7 @@ class Detector:
             residual=np.zeros((n, d), np.float32),
             z=np.full((n, d), np.nan, np.float32),
             score=np.full(n, np.nan, np.float32),
+            leading=np.zeros(n, np.int8),
             warm_left=np.full(n, self.warmup, np.int32),
         )
 
@@ -173,7 +174,7 @@ class Detector:
         everything = len(self.live) == len(self.sensors)
         z = z_all if everything else np.ascontiguousarray(z_all[:, self.live])
         missing: Bools = np.isnan(z)
-        gaps: Bools = missing.any(1)
+        gaps: Bools = np.any(missing, axis=1)
         plan = Waves(waves, reset)
         filled = np.where(missing, np.float32(0), z) if gaps.any() else z
         memory, prediction, residual = self._remember(state, filled, missing, gaps, plan)

@@ -94,7 +94,7 @@ class ReadoutMoments:
     def solve(self) -> Floats:
         """Ridge read-out (p+1, d), the penalty of each sensor by generalised cross-validation."""
         readout = np.empty_like(self.targets)
-        whole: Bools = ~self.holes.any((1, 2))
+        whole: Bools = np.logical_not(np.any(self.holes, axis=(1, 2)))
         if whole.any():
             readout[:, whole] = self._ridge(self.products, whole)
         for sensor in np.flatnonzero(~whole):

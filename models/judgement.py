@@ -15,7 +15,7 @@ from models.score import (
     VECTOR_GAIN,
     dot_by_row,
     full_set_equivalent,
-    moved_amount,
+    moved_sensors,
     winsorise,
 )
 from models.state import State, Ticks
@@ -41,7 +41,7 @@ class Judgement:
     ) -> None:
         self.detector, self.state, self.plan, self.residual = detector, state, plan, residual
         scoring = detector.scoring
-        live = max(len(detector.live), 1)
+        live = len(detector.live)
         self.contribution = product_by_row(residual, scoring.precision)
         self.contribution *= residual
         self.contribution /= np.float32(live)
@@ -51,15 +51,15 @@ class Judgement:
             residual, q = self._scaled_to_full_set(residual, q, rows, missing)
         blind = holes & missing.all(1)
         bounded, capped = winsorise(residual, q, scoring.cap)
-        moved = np.zeros(len(q))
+        self.moved = np.zeros((len(q), len(detector.fixed)), bool)
         if len(detector.fixed):
             fixed = detector.fixed
-            moved = moved_amount(x[:, fixed], *detector.fixed_values(centre))
+            self.moved = moved_sensors(x[:, fixed], *detector.fixed_values(centre))
             blind = blind & np.isnan(x[:, fixed]).all(1)
         self.before = plan.warm_before(state.warm_left, detector.warmup)
         self.judged = (self.before <= 0) & ~blind
-        self.smoothed = self._smooth(bounded, capped, moved.astype(np.float32))
-        self._score(q, moved > 0)
+        self.smoothed = self._smooth(bounded, capped, self.moved.sum(1, dtype=np.float32))
+        self._score(q)
 
     def _scaled_to_full_set(
         self, residual: Floats32, q: Floats32, rows: NDArray[np.intp], missing: Bools
@@ -95,22 +95,26 @@ class Judgement:
             smoothed += previous
         return result
 
-    def _score(self, q: Floats32, moved_now: Bools) -> None:
+    def _score(self, q: Floats32) -> None:
         detector, plan = self.detector, self.plan
         live = len(detector.live)
         vector = np.ascontiguousarray(self.smoothed[:, :live])
-        mewma = dot_by_row(product_by_row(vector, detector.scoring.precision), vector)
+        persistent = product_by_row(vector, detector.scoring.precision)
+        mewma = dot_by_row(persistent, vector)
+        persistent *= vector
+        persistent *= np.float32(VECTOR_GAIN / live)
         ratios = np.empty((len(q), len(STATISTICS) + 1), np.float32)
         ratios[:, 0] = q
         ratios[:, 1:3] = self.smoothed[:, live:-1]
-        ratios[:, 3] = np.maximum(mewma, np.float32(0)) * np.float32(VECTOR_GAIN / max(live, 1))
+        ratios[:, 3] = np.maximum(mewma, np.float32(0)) * np.float32(VECTOR_GAIN / live)
         ratios[:, :4] /= detector.threshold_vector
         ratios[:, 4] = self.smoothed[:, -1] * np.float32(MOVED_WEIGHT)
         self.leading = ratios.argmax(1).astype(np.int8)
+        self.attribution = np.where((self.leading == 0)[:, None], self.contribution, persistent)
         self.score = np.where(self.judged, ratios.max(1), np.float32(np.nan))
         previous = plan.shifted(self.state.score, self.score, np.nan)
         with np.errstate(invalid="ignore"):
-            rising = (ratios[:, 0] >= 1) | moved_now | ~(self.score < previous)
+            rising = (ratios[:, 0] >= 1) | self.moved.any(1) | ~(self.score < previous)
             self.fresh = (self.score >= 1) & rising
 
     def pack(self, z: Floats32, memory: Floats32, prediction: Floats32) -> tuple[State, Ticks]:
@@ -120,7 +124,23 @@ class Judgement:
         p_value = scoring.p_values[np.searchsorted(scoring.knots, self.score)]
         p_value[~self.judged] = np.nan
         residual, contribution = self._wide(self.residual), self._wide(self.contribution)
-        ticks = Ticks(self.score, p_value, self.fresh, self.leading, residual, contribution, z, memory)
+        attribution = self._wide(self.attribution)
+        if detector.fixed.size:
+            news = self.leading == len(STATISTICS)
+            attribution[news] = 0
+            attribution[np.ix_(news, detector.fixed)] = self.moved[news]
+        ticks = Ticks(
+            score=self.score,
+            p_value=p_value,
+            fresh=self.fresh,
+            leading=self.leading,
+            residual=residual,
+            contribution=contribution,
+            attribution=attribution,
+            z=z,
+            memory=memory,
+            warming=self.before > 0,
+        )
         last = plan.last_rows(plan.first)
         live = len(detector.live)
         state = State(
@@ -131,6 +151,7 @@ class Judgement:
             residual=residual[last],
             z=z[last],
             score=self.score[last],
+            leading=self.leading[last],
             warm_left=np.maximum(self.before[last] - 1, UNDERWAY).astype(np.int32),
         )
         return state, ticks

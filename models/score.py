@@ -70,12 +70,13 @@ def winsorise(residual: Array, q: Array, cap: float | np.floating[Any]) -> tuple
     return residual * shrink[:, None], capped
 
 
-def moved_amount(x: Array, constant: Array, resolution: Array) -> Array:
-    """How many sensors that were constant in training stand elsewhere now: `x` (n, c) in physical units, their value
-    (c,) and half-step (c,) in training -> (n,) counts. A missing value has not moved.
+def moved_sensors(x: Array, constant: Array, resolution: Array) -> Array:
+    """Which sensors that were constant in training stand elsewhere now: `x` (n, c) in physical units, their value
+    (c,) and half-step (c,) in training -> (n, c) bool. A missing value has not moved.
 
-    >>> moved_amount(np.array([[1.0, 5.2], [1.0, np.nan]]), np.array([1.0, 5.0]), np.array([0.1, 0.1]))
-    array([1., 0.])
+    >>> moved_sensors(np.array([[1.0, 5.2], [1.0, np.nan]]), np.array([1.0, 5.0]), np.array([0.1, 0.1]))
+    array([[False,  True],
+           [False, False]])
     """
     with np.errstate(invalid="ignore"):
-        return (np.abs(x - constant) > resolution).sum(1).astype(np.float64)
+        return np.abs(x - constant) > resolution

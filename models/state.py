@@ -21,6 +21,7 @@ class State:
     residual: Floats32  # (n, d) of the last tick
     z: Floats32  # (n, d) last tick, standardised; NaN where missing
     score: Floats32  # (n,) of the last tick
+    leading: NDArray[np.int8]  # (n,) statistic that made it, as in Ticks
     warm_left: NDArray[np.int32]  # (n,) ticks until the first score; -1 once smoothing has begun
 
     def __len__(self) -> int:
@@ -46,8 +47,10 @@ class Ticks:
     leading: NDArray[np.int8]  # (n,) the statistic that made the score: index into STATISTICS, len(STATISTICS) = moved
     residual: Floats32  # (n, d)
     contribution: Floats32  # (n, d) sums to the squared prediction error
+    attribution: Floats32  # (n, d) what each sensor adds to the leading statistic
     z: Floats32  # (n, d) NaN where missing
     memory: Floats32  # (n, p)
+    warming: Bools  # (n,) too little past to judge
 
 
 @dataclass(frozen=True)
