@@ -1,0 +1,70 @@
+"""What every format decodes to: readings of one body, flat, in arrays that the shard can use as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.status import Reason
+
+Form = Literal["rows", "columns", "batches"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reading that the decoder refused; the other readings of the body live on.
+
+    `row` is its position in the body, `equipment` its id as found ("" where it has none that can be used), `time` its
+    event time where it has one that can be read, `detail` one sentence: thing, value found, value expected."""
+
+    row: int
+    equipment: str
+    reason: Reason
+    detail: str
+    time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingBatch:
+    """Readings of one body that share one tuple of sensors.
+
+    >>> times, values = np.array([0, 60_000_000]), np.array([[1.0], [2.0]])
+    >>> batch = ReadingBatch(("flow",), ["pump-7"], [2], times, values, np.arange(2))
+    >>> batch.readings
+    2
+    """
+
+    sensors: tuple[str, ...]  # columns of values, unique
+    equipment: list[str]  # one id a run
+    counts: list[int]  # rows of each run, in order; their sum is n
+    times: NDArray[np.int64]  # (n,) microseconds since 1970 UTC
+    values: NDArray[np.float64]  # (n, k), NaN = missing
+    rows: NDArray[np.int64]  # (n,) position of each reading in the body
+
+    @property
+    def readings(self) -> int:
+        """How many readings there are: n."""
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One decoded request: `received` readings, each either in one of `batches` or in `refused`.
+
+    `sizes` are the readings of each batch that the sender wrote (columns: one, batches: several), in order, and
+    `owners` their equipment ids: the answer has the same shape. Both are empty for rows."""
+
+    form: Form
+    received: int
+    batches: list[ReadingBatch]
+    refused: list[Refusal] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
+
+    @property
+    def admitted(self) -> int:
+        """Readings that go on to the shard."""
+        return self.received - len(self.refused)
