@@ -1,0 +1,170 @@
+"""Which readings of a micro-batch are admitted, and the order in which the detector takes them.
+
+Judged for all machines at once where times simply go up; machine by machine (`align`) where they do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service import ring
+from service.align import Verdict, after_gap, align, in_order
+from service.columns import Columns
+
+Index = NDArray[np.intp]
+RADIX_SORTED = 1 << 16  # slots below it sort in linear time
+
+
+@dataclass(slots=True)
+class Waves:
+    """Admitted readings in wave order: wave k holds the k-th reading of every machine that has one, machines with more
+    readings first."""
+
+    rows: Index  # (n,) reading of each row
+    time: NDArray[np.int64]  # (n,)
+    slot: Index  # (n,)
+    rank: Index | None  # (n,) which reading of its machine; None where every machine has one
+    machines: Index  # (m,) slots, most readings first
+    counts: Index  # (m,) readings of each
+    sizes: list[int]  # of the waves
+    reset: NDArray[np.bool_] | None  # (n,) after a gap; None where there is none
+
+    def rows_of(self, machine: int) -> Index:
+        """Rows of one machine (index into `machines`), in order of time."""
+        starts = np.cumsum([0, *self.sizes[: self.counts[machine] - 1]])
+        return starts + machine
+
+    def last(self) -> Index:
+        """Row of the last reading of each machine."""
+        if self.rank is None:
+            return np.arange(len(self.machines))
+        starts = np.cumsum([0, *self.sizes])
+        return starts[self.counts - 1] + np.arange(len(self.machines))
+
+
+@dataclass(slots=True)
+class Admission:
+    """What alignment said of the readings of one model (indices into the arrays given to `admit`)."""
+
+    waves: Waves
+    refused: list[tuple[int, Verdict]] = field(default_factory=list)  # conflict, late, future
+    repeated: list[tuple[int, int]] = field(default_factory=list)  # duplicate, and the reading of this batch it repeats
+    stored: list[tuple[int, int, int]] = field(default_factory=list)  # duplicate, its slot, and place in the recent ring
+
+
+def admit(
+    columns: Columns,
+    slots: Index,
+    time: NDArray[np.int64],
+    digest: NDArray[np.uint64],
+    horizon: int | None,
+    gap: int,
+) -> Admission:
+    """Align readings, given in order of arrival: `slots`, `time`, `digest` (n,). Readings beyond `horizon` are future;
+    over `gap` microseconds without a reading, the memory starts anew."""
+    order = _by_machine(slots, columns.used)
+    before = _before(columns, slots[order], time[order])
+    admitted = in_order(time[order], before, horizon)
+    admission = Admission(_NO_WAVES)
+    if not admitted.all():
+        order = _align_disordered(columns, slots, time, digest, horizon, order, admitted, admission)
+        before = _before(columns, slots[order], time[order])
+    admission.waves = _waves(slots, time, order, before, gap)
+    return admission
+
+
+def _by_machine(slots: Index, used: int) -> Index:
+    """Readings sorted by machine, each machine's in order of arrival."""
+    if len(slots) == 1:
+        return np.zeros(1, np.intp)
+    return np.argsort(slots.astype(np.uint16) if used <= RADIX_SORTED else slots, kind="stable")
+
+
+def _starts(slot: Index) -> Index:
+    """Where each machine begins in an array sorted by machine."""
+    edge = np.empty(len(slot), np.bool_)
+    edge[:1] = True
+    np.not_equal(slot[1:], slot[:-1], out=edge[1:])
+    return np.flatnonzero(edge)
+
+
+def _before(columns: Columns, slot: Index, time: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Time of the reading before each one, in arrays sorted by machine."""
+    before = np.empty_like(time)
+    before[1:] = time[:-1]
+    starts = _starts(slot)
+    before[starts] = columns["last_time"][slot[starts]]
+    return before
+
+
+def _align_disordered(
+    columns: Columns,
+    slots: Index,
+    time: NDArray[np.int64],
+    digest: NDArray[np.uint64],
+    horizon: int | None,
+    order: Index,
+    admitted: NDArray[np.bool_],
+    admission: Admission,
+) -> Index:
+    """Judge the machines that have a reading out of order one reading after the other; what is left of `order`."""
+    starts = _starts(slots[order])
+    ends = np.append(starts[1:], len(order))
+    keep = np.ones(len(order), np.bool_)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        if admitted[start:end].all():
+            continue
+        rows = order[start:end].tolist()
+        slot = int(slots[rows[0]])
+        recent = ring.recent(columns, slot)
+        known = zip(recent.time.tolist(), recent.digest.tolist(), strict=True)
+        readings = zip(time[rows].tolist(), digest[rows].tolist(), strict=True)
+        verdicts, sources = align(int(columns["last_time"][slot]), known, readings, horizon, ring.RING_RESULTS)
+        keep[start:end] = [verdict is Verdict.ADMITTED for verdict in verdicts]
+        for row, verdict, source in zip(rows, verdicts, sources, strict=True):
+            if verdict is Verdict.DUPLICATE and source < len(recent):
+                admission.stored.append((row, slot, source))
+            elif verdict is Verdict.DUPLICATE:
+                admission.repeated.append((row, rows[source - len(recent)]))
+            elif verdict is not Verdict.ADMITTED:
+                admission.refused.append((row, verdict))
+    return order[keep]
+
+
+def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int) -> Waves:
+    """From readings sorted by machine to readings in wave order."""
+    slot, starts = slots[order], _starts(slots[order])
+    count = len(order)
+    reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap)
+    if reset is not None and not reset.any():
+        reset = None
+    if len(starts) == count:  # one reading a machine: one wave
+        return Waves(order, time[order], slot, None, slot, np.ones(count, np.intp), [count] if count else [], reset)
+    counts = np.diff(starts, append=count)
+    rank = np.arange(count) - np.repeat(starts, counts)
+    by_count = np.argsort(-counts, kind="stable")
+    place = np.empty(len(counts), np.intp)
+    place[by_count] = np.arange(len(counts))
+    sizes = np.cumsum(np.bincount(counts)[:0:-1])[::-1]
+    row = (np.cumsum(sizes) - sizes)[rank] + np.repeat(place, counts)
+    in_waves = np.empty(count, np.intp)
+    in_waves[row] = np.arange(count)
+    rows = order[in_waves]
+    return Waves(
+        rows,
+        time[rows],
+        slot[in_waves],
+        rank[in_waves],
+        slot[starts][by_count],
+        counts[by_count],
+        sizes.tolist(),
+        None if reset is None else reset[in_waves],
+    )
+
+
+_NONE: Any = np.empty(0, np.intp)
+_NO_WAVES = Waves(_NONE, _NONE, _NONE, None, _NONE, _NONE, [], None)

@@ -1,0 +1,128 @@
+"""The book of alarm episodes: one open alarm per equipment and kind, and the recent closed ones.
+
+An alarm's id is made from the shard, the sequence and the row of the record that opened it: the same after a replay,
+and unique without asking anybody.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["process", "silent"]
+KINDS: tuple[Kind, ...] = ("process", "silent")
+
+
+class SensorShare(msgspec.Struct, frozen=True):
+    """A sensor, and its share of what the model failed to predict."""
+
+    sensor: str
+    share: float
+
+
+class Alarm(msgspec.Struct):
+    """One episode; times in microseconds, `end` None while it is open. `sensors` are those of the peak."""
+
+    id: str
+    kind: Kind
+    equipment: str
+    model: str
+    version: int
+    start: int
+    end: int | None = None
+    peak: float | None = None
+    peak_time: int | None = None
+    sensors: list[SensorShare] = []
+
+    @property
+    def open(self) -> bool:
+        return self.end is None
+
+
+def alarm_id(shard: int, sequence: int, row: int) -> str:
+    """Of the alarm that row `row` of record `sequence` opened.
+
+    >>> alarm_id(0, 1729, 3)
+    '0-1729-3'
+    """
+    return f"{shard}-{sequence}-{row}"
+
+
+class AlarmBook:
+    """Alarms by id. Open ones are always kept; of the closed ones the last `closed_max`."""
+
+    def __init__(self, closed_max: int) -> None:
+        self.closed_max = closed_max
+        self._open: dict[tuple[str, Kind], Alarm] = {}
+        self._closed: OrderedDict[str, Alarm] = OrderedDict()
+
+    def open(self, alarm: Alarm) -> None:
+        """Enter a new alarm."""
+        self._open[alarm.equipment, alarm.kind] = alarm
+
+    def current(self, equipment: str, kind: Kind) -> Alarm | None:
+        """The open alarm of that kind, if there is one."""
+        return self._open.get((equipment, kind))
+
+    def close(self, equipment: str, kind: Kind, end: int) -> Alarm | None:
+        """End the open alarm of that kind, if there is one."""
+        alarm = self._open.pop((equipment, kind), None)
+        if alarm is None:
+            return None
+        alarm.end = max(end, alarm.start)
+        self._closed[alarm.id] = alarm
+        if len(self._closed) > self.closed_max:
+            self._closed.popitem(last=False)
+        return alarm
+
+    def get(self, alarm_id: str) -> Alarm | None:
+        """One alarm by id, open or closed."""
+        closed = self._closed.get(alarm_id)
+        return closed or next((alarm for alarm in self._open.values() if alarm.id == alarm_id), None)
+
+    def newest_first(self) -> Iterator[Alarm]:
+        """Open alarms by start, newest first, then closed ones, the last closed first."""
+        yield from sorted(self._open.values(), key=lambda alarm: (alarm.start, alarm.id), reverse=True)
+        yield from reversed(self._closed.values())
+
+    def select(
+        self,
+        open: bool | None = None,
+        equipment: str | None = None,
+        kind: Kind | None = None,
+        skip: int = 0,
+        count: int = 100,
+    ) -> tuple[list[Alarm], int]:
+        """A page of the alarms that fit, newest first, and how many fit in all."""
+        fitting = [
+            alarm
+            for alarm in self.newest_first()
+            if (open is None or alarm.open is open)
+            and (equipment is None or alarm.equipment == equipment)
+            and (kind is None or alarm.kind == kind)
+        ]
+        return fitting[skip : skip + count], len(fitting)
+
+    def open_counts(self) -> dict[tuple[str, Kind], int]:
+        """Open alarms by model and kind."""
+        counts: dict[tuple[str, Kind], int] = {}
+        for alarm in self._open.values():
+            counts[alarm.model, alarm.kind] = counts.get((alarm.model, alarm.kind), 0) + 1
+        return counts
+
+    def saved(self) -> bytes:
+        """All alarms, for a snapshot."""
+        return msgspec.json.encode([*self._closed.values(), *self._open.values()])
+
+    def restore(self, saved: bytes) -> None:
+        """Take over the alarms of a snapshot."""
+        self._open.clear()
+        self._closed.clear()
+        for alarm in msgspec.json.decode(saved, type=list[Alarm]):
+            if alarm.end is None:
+                self.open(alarm)
+            else:
+                self._closed[alarm.id] = alarm

@@ -1,0 +1,118 @@
+"""The states of all machines that follow one model, and the one call that steps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import LoadedModel
+from models.contract import Floats
+from models.detector import State, Ticks
+from models.drift import DriftMonitor
+from service.admission import Waves
+from service.columns import Columns, Field
+from service.micro_batch import MicroBatch
+from service.ring import digest_key
+
+Index = NDArray[np.intp]
+MAPPINGS_MAX = 1_024  # tuples of sensors whose mapping is remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Columns of a body -> sensors of the model: model sensor `sensors[i]` is column `columns[i]` of the body."""
+
+    sensors: Index
+    columns: Index
+    complete: bool  # every sensor of the model is there
+    straight: bool  # and in the same order, with nothing else
+    unknown: tuple[str, ...]  # names that the model does not know
+
+    @classmethod
+    def between(cls, model: tuple[str, ...], body: tuple[str, ...]) -> Mapping:
+        """From the sensors of a body to those of the model."""
+        place = {name: column for column, name in enumerate(body)}
+        sensors = np.array([i for i, name in enumerate(model) if name in place], np.intp)
+        columns = np.array([place[name] for name in model if name in place], np.intp)
+        known = set(model)
+        unknown = tuple(name for name in body if name not in known)
+        return cls(sensors, columns, len(sensors) == len(model), model == body, unknown)
+
+
+class Bank:
+    """Rows of state, one a machine, of one model (artifact)."""
+
+    def __init__(self, model: LoadedModel, number: int, drift_half_life: int) -> None:
+        self.model = model
+        self.detector = model.detector
+        self.number = number
+        self.keys = np.array([digest_key(name) for name in self.detector.sensors], np.uint64)
+        self.centred = len(self.detector.equipment) > 0
+        self.columns = Columns(state_fields(model))
+        self.free: list[int] = []
+        self.monitor = DriftMonitor(model.drift, half_life=drift_half_life)
+        self._mappings: dict[tuple[str, ...], Mapping] = {}
+
+    @property
+    def machines(self) -> int:
+        return self.columns.used - len(self.free)
+
+    def take_row(self) -> int:
+        """A row of state for one more machine: empty memory, warming."""
+        if self.free:
+            row = self.free.pop()
+            self.columns.clear(row)
+            return row
+        return self.columns.add()
+
+    def give_row(self, row: int) -> None:
+        """A machine has left: its row may be used again."""
+        self.free.append(row)
+
+    def mapping(self, sensors: tuple[str, ...]) -> Mapping:
+        """How the columns of a body meet the sensors of the model."""
+        found = self._mappings.get(sensors)
+        if found is None:
+            if len(self._mappings) >= MAPPINGS_MAX:
+                self._mappings.clear()
+            found = self._mappings[sensors] = Mapping.between(self.detector.sensors, sensors)
+        return found
+
+    def collect(self, batch: MicroBatch, flat: Index) -> Floats:
+        """(n, d) values of the sensors of the model for the readings `flat`, NaN where a body does not have one."""
+        if len(batch.parts) == 1 and len(flat) == batch.readings and batch.arrival is None:
+            ((sensors, part),) = batch.parts.items()
+            mapping = self.mapping(sensors)
+            if mapping.complete:
+                values = part.values()
+                return values if mapping.straight else values.take(mapping.columns, axis=1)
+        x = np.full((len(flat), len(self.detector.sensors)), np.nan)
+        local = np.full(batch.readings, -1, np.intp)
+        local[flat] = np.arange(len(flat))
+        for sensors, part in batch.parts.items():
+            mapping = self.mapping(sensors)
+            rows = local[part.indices()]
+            mine = np.flatnonzero(rows >= 0)
+            if len(mine) and len(mapping.sensors):
+                x[np.ix_(rows[mine], mapping.sensors)] = part.values()[np.ix_(mine, mapping.columns)]
+        return x
+
+    def step(self, rows: Index, x: Floats, waves: Waves, centre: NDArray[np.int32] | None) -> Ticks:
+        """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
+        arrays = self.columns
+        state = State(*(arrays[f.name][rows] for f in fields(State)))
+        with np.errstate(over="ignore"):
+            state, ticks = self.detector.advance(state, x, waves.sizes, waves.reset, centre)
+        for f in fields(State):
+            arrays[f.name][rows] = getattr(state, f.name)
+        self.monitor.update(ticks.z, ticks.p_value, ticks.memory)
+        return ticks
+
+
+def state_fields(model: LoadedModel) -> dict[str, Field]:
+    """Arrays of a bank: those of the detector's state, a new row as in `init_state`."""
+    empty = model.detector.init_state(1)
+    first = {f.name: getattr(empty, f.name)[0] for f in fields(State)}
+    return {name: Field(value.dtype.name, value.shape, value) for name, value in first.items()}
