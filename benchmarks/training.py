@@ -1,0 +1,117 @@
+"""Training and calibrating a whole LMN beside one epoch of an LSTM of the same hidden size, in one run.
+
+usage: python benchmarks/training.py [--rows 1000000] [--sensors 32] [--memory 52] [--window 10] [--no-lstm]
+
+Each side runs in a process of its own, so that its peak memory is its own. The LSTM (torch) sees the same rows in
+windows of 100, batches of 64, next-reading loss, Adam: what one epoch of the usual recipe costs. It needs `torch`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from models.contract import Floats
+
+SEQUENCE, BATCH = 100, 64
+
+
+def plant(rows: int, sensors: int) -> Floats:
+    """Correlated, autocorrelated readings (rows, sensors); seeded."""
+    from scipy.signal import lfilter
+
+    rng = np.random.default_rng(0)
+    slow = lfilter([1], [1, -0.95], rng.normal(size=(rows, sensors)), axis=0)
+    return 50 + slow @ rng.normal(size=(sensors, sensors)) / sensors
+
+
+def train_lmn(rows: int, sensors: int, memory: int, window: int) -> dict[str, float]:
+    """Scaling, LAES, read-out, cross-fitted calibration and the final fit."""
+    from models.fit import Shape
+    from models.preprocess import Segment
+    from models.train import Options, train
+
+    x = plant(rows, sensors)
+    names = tuple(f"s{i}" for i in range(sensors))
+    started = time.perf_counter()
+    training = train([Segment("machine", x)], names, 1_000_000, Options(shape=Shape(memory, window)))
+    return {"seconds": time.perf_counter() - started, "kept": training.calibration.kept}
+
+
+def train_lstm(rows: int, sensors: int, memory: int, window: int) -> dict[str, float]:
+    """One epoch."""
+    import torch
+
+    torch.manual_seed(0)
+    x = plant(rows, sensors)
+    z = torch.tensor((x - x.mean(0)) / x.std(0), dtype=torch.float32)
+    z = z[: rows // SEQUENCE * SEQUENCE].reshape(-1, SEQUENCE, sensors)
+    lstm, readout = torch.nn.LSTM(sensors, memory, batch_first=True), torch.nn.Linear(memory, sensors)
+    optimiser = torch.optim.Adam([*lstm.parameters(), *readout.parameters()], lr=1e-3)
+    started = time.perf_counter()
+    for batch in z.split(BATCH):
+        optimiser.zero_grad()
+        predicted = readout(lstm(batch[:, :-1])[0])
+        torch.nn.functional.mse_loss(predicted, batch[:, 1:]).backward()
+        optimiser.step()
+    return {"seconds": time.perf_counter() - started}
+
+
+SIDES = {"lmn": train_lmn, "lstm": train_lstm}
+
+
+def _measured(name: str, arguments: tuple[int, ...], answer: multiprocessing.Queue[dict[str, float]]) -> None:
+    figures = SIDES[name](*arguments)
+    answer.put({**figures, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6})
+
+
+def measure(name: str, *arguments: int) -> dict[str, float]:
+    """Run one side in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    answer: multiprocessing.Queue[dict[str, float]] = context.Queue()
+    process = context.Process(target=_measured, args=(name, arguments, answer))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise SystemExit(f"{name} failed with exit status {process.exitcode}")
+    return answer.get()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--sensors", type=int, default=32)
+    parser.add_argument("--memory", type=int, default=52)
+    parser.add_argument("--window", type=int, default=10)
+    parser.add_argument("--no-lstm", action="store_true", help="leave the reference out")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    options = parser.parse_args()
+    shape = (options.rows, options.sensors, options.memory, options.window)
+    figures = {"lmn": measure("lmn", *shape)}
+    if not options.no_lstm:
+        figures["lstm"] = measure("lstm", *shape)
+    table = Table(title=f"{options.rows:,} rows x {options.sensors} sensors, hidden size {options.memory}")
+    for heading in ("what", "seconds", "peak memory", "held-out false alarms at 1 %"):
+        table.add_column(heading, justify="left" if heading == "what" else "right")
+    lmn = figures["lmn"]
+    table.add_row(
+        "LMN: trained and calibrated", f"{lmn['seconds']:.1f}", f"{lmn['peak_gb']:.1f} GB", f"{lmn['kept']:.2%}"
+    )
+    if "lstm" in figures:
+        lstm = figures["lstm"]
+        table.add_row("LSTM: one epoch", f"{lstm['seconds']:.1f}", f"{lstm['peak_gb']:.1f} GB", "not calibrated")
+    Console().print(table)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
