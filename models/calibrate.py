@@ -36,8 +36,8 @@ from models.score import (
 CONFIDENCE = 0.9
 KNOTS_MAX = 4096  # held-out scores kept in the artifact: all, or a grid with every one of the highest
 TAIL_KNOTS = 1024
-SPREAD_MAX = 1.75  # greatest block quantile of a statistic over the smallest, beyond which the blocks disagree
-LEVEL_SHARE_MAX = 0.5  # share of a sensor's variance between blocks, beyond which the recording has not settled
+SPREAD_MAX = 4.0  # greatest block quantile of a statistic over the smallest, beyond which the blocks disagree
+LEVEL_SHARE_MAX = 0.4  # share of a sensor's variance between blocks, beyond which the recording has not settled
 
 
 class Piece(NamedTuple):

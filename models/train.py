@@ -24,7 +24,7 @@ from models.artifact import (
     hash_arrays,
     versions,
 )
-from models.calibrate import Calibration, CrossFit, calibrate, p_value_table
+from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table
 from models.contract import Bools, Floats, Floats32, ModelError
 from models.detector import Detector, Scoring, State, Ticks
 from models.drift import DriftReference
@@ -108,7 +108,7 @@ def train(
     detector = _detector(core, scaling, calibration, sensors, units or ("",) * len(sensors), interval, options)
     manifest = _manifest(detector, calibration, segments, options, window, excluded)
     live = np.flatnonzero(~scaling.constant)
-    unsettled = live[calibration.level_shares > 0.5]
+    unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
     missing = 0 if seen is None else int(sum((~s).sum() for s in seen))
     return Training(
         manifest,
