@@ -1,0 +1,220 @@
+"""Every setting and every limit of the service: from `LIMEN_...` variables, a TOML file or the defaults, in this order.
+
+A name ends in `_max` or `_min` where it is a bound, with the unit before it. Relations between settings are checked
+here, once, at start. The README's table is generated from the descriptions (`table`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
+
+from models.artifact import valid_name
+from service.clock import ClockName
+
+PREFIX = "LIMEN_"
+CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
+KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
+
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
+MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names it, the value found and the value expected."""
+
+
+class Settings(BaseSettings):
+    """The settings of one service process."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 lets the system choose one.")
+    hosts_allowed: Annotated[list[str], NoDecode] = Field(
+        ["localhost", "127.0.0.1", "::1"],
+        description="Host names that requests may name, without port, separated by commas; `*.plant.example` for all"
+        " below it, `*` for any.",
+    )
+    data_dir: Path = Field(Path("limen-data"), description="Folder for models and snapshots; one process at a time.")
+    clock: ClockName = Field("wall", description="`wall`, or `event`: now is the newest event time seen (replays).")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="Least severe log lines that are written."
+    )
+    log_json: bool = Field(False, description="Log lines as JSON rather than for reading.")
+
+    model_default: str = Field("", description="Model for equipment that nothing else assigns; empty: the first one.")
+    model_patterns: dict[str, str] = Field(
+        {}, description="Name patterns of equipment to models, first match wins: `pump-*` = `pumps`."
+    )
+    model_assignments: dict[str, str] = Field({}, description="Equipment to models by exact id; before the patterns.")
+
+    body_bytes_max: Count = Field(8 * MIB, description="Bytes of a request body as sent.")
+    inflated_bytes_max: Count = Field(16 * MIB, description="Bytes of a gzip body once inflated.")
+    body_readings_max: Count = Field(100_000, description="Readings in one body.")
+    body_sensor_sets_max: Count = Field(256, description="Different sets of sensors in one body of rows.")
+    body_seconds_max: Seconds = Field(30.0, description="Time for a body to arrive.")
+    errors_per_body_max: Count = Field(1_000, description="Refused readings of one body that are explained one by one.")
+    warnings_per_body_max: Count = Field(100, description="Warnings in one answer.")
+    thread_bytes_min: Count = Field(256 * 1024, description="Bodies from this size on are decoded off the event loop.")
+    in_flight_bytes_max: Count = Field(256 * MIB, description="Bytes of all requests that are being answered.")
+    sensors_max: Count = Field(10_000, description="Sensors in one reading.")
+    equipment_id_characters_max: Count = Field(256, description="Length of an equipment id.")
+    sensor_name_characters_max: Count = Field(256, description="Length of a sensor name.")
+    page_max: Count = Field(1_000, description="Entries in one page of a list.")
+
+    queue_readings_max: Count = Field(400_000, description="Readings that wait to be scored; beyond it, 503.")
+    batch_readings_max: Count = Field(20_000, description="Readings scored in one micro-batch (one body at least).")
+    equipment_max: Count = Field(1_000_000, description="Machines with state; readings of further ones are rejected.")
+    future_seconds_max: Seconds = Field(600.0, description="How far a reading may be ahead of the clock.")
+    silent_intervals: Count = Field(
+        5, description="Intervals of its model without a reading until a machine is silent."
+    )
+    silent_check_seconds: Seconds = Field(5.0, description="Time between two looks for silent machines.")
+    alarms_closed_max: Count = Field(10_000, description="Closed alarms that are kept.")
+    snapshot_seconds: Seconds = Field(300.0, description="Time between two snapshots of the state.")
+    snapshots_kept: int = Field(2, ge=1, le=100, description="Snapshots that are kept.")
+    stop_seconds_max: Seconds = Field(30.0, description="Time for requests to finish after SIGTERM.")
+
+    model_bytes_max: Count = Field(64 * MIB, description="Bytes of an uploaded model (zip).")
+    model_inflated_bytes_max: Count = Field(256 * MIB, description="Bytes of the two files of an uploaded model.")
+    models_max: Count = Field(100, description="Models (names) in the registry.")
+    model_versions_max: Count = Field(100, description="Versions of one model in the registry.")
+
+    drift_sensors_max: Count = Field(
+        20, description="Sensors of a model, those that drift most, in `limen_input_drift`."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments and environment only; `load` adds the file."""
+        return init_settings, env_settings
+
+    @field_validator("hosts_allowed", mode="before")
+    @classmethod
+    def _split_hosts(cls, hosts: Any) -> Any:
+        if not isinstance(hosts, str):
+            return hosts
+        return json.loads(hosts) if hosts.startswith('["') else [host.strip() for host in hosts.split(",")]
+
+    @field_validator("hosts_allowed")
+    @classmethod
+    def _lower_hosts(cls, hosts: list[str]) -> list[str]:
+        return [host.strip("[]").lower() for host in hosts]
+
+    @field_validator("model_default")
+    @classmethod
+    def _name_default(cls, name: str) -> str:
+        return _model_name(name) if name else name
+
+    @field_validator("model_patterns", "model_assignments")
+    @classmethod
+    def _name_models(cls, routes: dict[str, str]) -> dict[str, str]:
+        return {equipment: _model_name(name) for equipment, name in routes.items()}
+
+    @model_validator(mode="after")
+    def _relations(self) -> Self:
+        at_most = [
+            ("body_readings_max", "queue_readings_max", "a body must fit into the queue"),
+            ("batch_readings_max", "queue_readings_max", "a micro-batch is taken from the queue"),
+            ("body_bytes_max", "inflated_bytes_max", "inflating does not shrink"),
+            ("inflated_bytes_max", "in_flight_bytes_max", "a body must fit into what may be in flight"),
+            ("model_bytes_max", "model_inflated_bytes_max", "unpacking does not shrink"),
+            ("silent_check_seconds", "snapshot_seconds", "a snapshot is due less often than a look for silence"),
+        ]
+        for smaller, larger, why in at_most:
+            low, high = getattr(self, smaller), getattr(self, larger)
+            if low > high:
+                raise ValueError(f"{smaller} is {low}; expected at most {larger}, which is {high}: {why}")
+        return self
+
+
+def load(config: Path | None = None, **given: Any) -> Settings:
+    """Settings from what is `given`, then the environment, then the TOML file `config`, then the defaults.
+
+    SettingsError names the setting and what was expected."""
+    from_file = read_toml(config) if config else {}
+    environment = {name.upper() for name, value in os.environ.items() if value}
+    kept = {name: value for name, value in from_file.items() if PREFIX + name.upper() not in environment}
+    try:
+        return Settings(**{**kept, **given})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentences(error, from_file, config))) from None
+    except UnreadableSetting as error:
+        raise SettingsError(f"{error}: {error.__cause__}; expected JSON") from None
+
+
+def read_toml(config: Path) -> dict[str, Any]:
+    """The settings in a TOML file."""
+    try:
+        with config.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"settings file {config} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {config} is not TOML: {error}") from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Sentences on `LIMEN_...` variables that are no setting: probably misspelt, and without effect.
+
+    >>> unknown_variables({"LIMEN_PROT": "80", "LIMEN_PORT": "80"})
+    ['LIMEN_PROT is no setting and has no effect; did you mean LIMEN_PORT?']
+    """
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    complaints = []
+    for name in sorted(environment):
+        if not name.upper().startswith(PREFIX) or name.upper() in known or name.upper() in KNOWN_ELSEWHERE:
+            continue
+        near = difflib.get_close_matches(name.upper(), known, 1)
+        complaints.append(f"{name} is no setting and has no effect" + (f"; did you mean {near[0]}?" if near else ""))
+    return complaints
+
+
+def table() -> Iterator[tuple[str, str, str]]:
+    """Variable, default and description of every setting, for the README."""
+    for name, field in Settings.model_fields.items():
+        yield PREFIX + name.upper(), _plain(field.default), str(field.description)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    return "" if value in ("", {}) else str(value)
+
+
+def _model_name(name: str) -> str:
+    if not valid_name(name):
+        raise ValueError(f"{name!r} cannot be the name of a model; expected letters, digits, '.', '_' or '-'")
+    return name
+
+
+def _sentences(error: ValidationError, from_file: Mapping[str, Any], config: Path | None) -> Iterator[str]:
+    for one in error.errors():
+        name = str(one["loc"][0]) if one["loc"] else ""
+        text = one["msg"].removeprefix("Value error, ")
+        if not name:
+            yield text
+        elif one["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(name, Settings.model_fields, 1)
+            yield f"{name} (in {config}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
+        else:
+            where = f"in {config}" if name in from_file else PREFIX + name.upper()
+            yield f"setting {name} ({where}) is {one['input']!r}: {text}"
