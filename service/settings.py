@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
-    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0 lets the system choose one.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 lets the system choose one.")
     hosts_allowed: Annotated[list[str], NoDecode] = Field(
         ["localhost", "127.0.0.1", "::1"],
         description="Host names that requests may name, without port, separated by commas; `*.plant.example` for all"
