@@ -58,10 +58,12 @@ class AlarmBook:
         self.closed_max = closed_max
         self._open: dict[tuple[str, Kind], Alarm] = {}
         self._closed: OrderedDict[str, Alarm] = OrderedDict()
+        self._by_id: dict[str, Alarm] = {}
 
     def open(self, alarm: Alarm) -> None:
         """Enter a new alarm."""
         self._open[alarm.equipment, alarm.kind] = alarm
+        self._by_id[alarm.id] = alarm
 
     def current(self, equipment: str, kind: Kind) -> Alarm | None:
         """The open alarm of that kind, if there is one."""
@@ -75,13 +77,13 @@ class AlarmBook:
         alarm.end = max(end, alarm.start)
         self._closed[alarm.id] = alarm
         if len(self._closed) > self.closed_max:
-            self._closed.popitem(last=False)
+            forgotten, _ = self._closed.popitem(last=False)
+            del self._by_id[forgotten]
         return alarm
 
     def get(self, alarm_id: str) -> Alarm | None:
         """One alarm by id, open or closed."""
-        closed = self._closed.get(alarm_id)
-        return closed or next((alarm for alarm in self._open.values() if alarm.id == alarm_id), None)
+        return self._by_id.get(alarm_id)
 
     def newest_first(self) -> Iterator[Alarm]:
         """Open alarms by start, newest first, then closed ones, the last closed first."""
@@ -121,8 +123,9 @@ class AlarmBook:
         """Take over the alarms of a snapshot."""
         self._open.clear()
         self._closed.clear()
+        self._by_id.clear()
         for alarm in msgspec.json.decode(saved, type=list[Alarm]):
             if alarm.end is None:
                 self.open(alarm)
             else:
-                self._closed[alarm.id] = alarm
+                self._closed[alarm.id] = self._by_id[alarm.id] = alarm

@@ -53,6 +53,7 @@ class Bank:
         self.columns = Columns(state_fields(model))
         self.free: list[int] = []
         self.monitor = DriftMonitor(model.drift, half_life=drift_half_life)
+        self.name_numbers = np.empty(0, np.int32)  # (d,) of its sensors in `Shard.names`
         self._mappings: dict[tuple[str, ...], Mapping] = {}
 
     @property
@@ -79,6 +80,16 @@ class Bank:
                 self._mappings.clear()
             found = self._mappings[sensors] = Mapping.between(self.detector.sensors, sensors)
         return found
+
+    def blind(self, batch: MicroBatch, flat: Index) -> NDArray[np.bool_] | None:
+        """Which of the readings `flat` have no sensor that the model knows; None where all have one."""
+        parts = [part for sensors, part in batch.parts.items() if not len(self.mapping(sensors).sensors)]
+        if not parts:
+            return None
+        without = np.zeros(batch.readings, np.bool_)
+        for part in parts:
+            without[part.indices()] = True
+        return without[flat] if without[flat].any() else None
 
     def collect(self, batch: MicroBatch, flat: Index) -> Floats:
         """(n, d) values of the sensors of the model for the readings `flat`, NaN where a body does not have one."""

@@ -1,0 +1,64 @@
+"""Where each equipment stands between rest and alarm: the rule of `models/episodes.py`, kept in arrays over slots.
+
+Machines at rest without an exceedance stay at rest, so only the others are walked through, one reading at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.detector import Ticks
+from models.episodes import REST, EpisodeRule, Phase, advance
+from service.admission import Index, Waves
+from service.columns import Columns, Field
+
+PHASE_FIELDS = {
+    "phase_active": Field("bool"),  # not at rest
+    **{f"phase_{name}": Field("int64", (), int(value)) for name, value in zip(Phase._fields, REST, strict=True)},
+}
+
+
+def load(columns: Columns, slot: int) -> Phase:
+    """The phase of one slot."""
+    return Phase(*(type(rest)(columns[f"phase_{n}"][slot]) for n, rest in zip(Phase._fields, REST, strict=True)))
+
+
+def store(columns: Columns, slot: int, phase: Phase) -> None:
+    """Keep the phase of one slot."""
+    columns["phase_active"][slot] = phase != REST
+    for name, value in zip(Phase._fields, phase, strict=True):
+        columns[f"phase_{name}"][slot] = value
+
+
+def clear(columns: Columns, slot: int) -> None:
+    """Put one slot to rest."""
+    if columns["phase_active"][slot]:
+        store(columns, slot, REST)
+
+
+def awake(columns: Columns, waves: Waves, ticks: Ticks) -> Index:
+    """Machines (indices into `waves.machines`) that are not at rest or have a fresh exceedance, in ascending order."""
+    machines = columns["phase_active"][waves.machines]
+    fresh = np.flatnonzero(ticks.fresh)
+    if len(fresh):
+        starts = np.cumsum([0, *waves.sizes])
+        machines[fresh - starts[np.searchsorted(starts, fresh, "right") - 1]] = True
+    return np.flatnonzero(machines)
+
+
+def walk(
+    columns: Columns, rule: EpisodeRule, waves: Waves, ticks: Ticks, machine: int
+) -> Iterator[tuple[int, Phase, str | None]]:
+    """The readings of one machine, in order of time: row, the phase after it, and the transition that it made."""
+    slot = int(waves.machines[machine])
+    phase = load(columns, slot)
+    rows = waves.rows_of(machine)
+    readings = zip(
+        rows.tolist(), ticks.score[rows].tolist(), ticks.fresh[rows].tolist(), waves.time[rows].tolist(), strict=True
+    )
+    for row, score, fresh, time in readings:
+        phase, transition = advance(rule, phase, score, fresh, time)
+        yield row, phase, transition
+    store(columns, slot, phase)

@@ -1,0 +1,205 @@
+"""The table of contents of serving: how a reading becomes a score. `score` shows the order of the steps.
+
+What it calls is pure or writes to one place only; the branches are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract import Bools, Floats
+from models.detector import Ticks
+from models.explain import shares, top_sensors
+from service import ring
+from service.admission import Admission, Index, Waves, admit
+from service.align import Verdict
+from service.bank import Bank
+from service.ingest.batch import Body
+from service.journal import ModelReadings
+from service.micro_batch import MicroBatch, gather
+from service.outcome import TOP_SENSORS, Outcome
+from service.status import Flag, Reason, Status
+
+if TYPE_CHECKING:
+    from service.shard import Shard
+
+VERDICTS = {
+    Verdict.CONFLICT: (Status.REJECTED, Reason.CONFLICT),
+    Verdict.LATE: (Status.LATE, Reason.NONE),
+    Verdict.FUTURE: (Status.REJECTED, Reason.FUTURE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """When a micro-batch is scored, in microseconds: what the clock says, and the last time that is not the future (None
+    where the clock follows the readings)."""
+
+    now: int
+    horizon: int | None
+
+
+@dataclass(slots=True)
+class Results:
+    """What came of the admitted readings of one model, in wave order."""
+
+    status: NDArray[np.uint8]
+    reason: NDArray[np.uint8]
+    flags: NDArray[np.uint16]
+    score: NDArray[np.float32]
+    p_value: NDArray[np.float32]
+    alarm: Bools
+
+
+def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[MicroBatch, Outcome, list[ModelReadings]]:
+    """The steps of serving, in their order, for all readings that wait."""
+    batch = gather(bodies)
+    outcome = Outcome.blank(batch.received, top=any(body.form == "rows" for body in bodies))
+    kept: list[ModelReadings] = []
+    runs = shard.place(batch.equipment)
+    for bank, flat, slot in _by_model(shard, batch, runs, outcome):
+        places = batch.places(flat)
+        x = bank.collect(batch, flat)
+        missing = _missing(x)
+        digest = ring.digests(x, missing, bank.keys)
+        admission = admit(shard.columns, slot, batch.time[flat], digest, instant.horizon, bank.detector.gap_reset)
+        _refuse(admission, places, outcome)
+        _repeat_stored(shard, admission, places, outcome)
+        waves = admission.waves
+        if waves.sizes:
+            x = x.take(waves.rows, axis=0)
+            ticks = bank.step(shard.columns["row"][waves.machines], x, waves, shard.centres(bank, waves.slot))
+            results = _judge(ticks, waves, missing)
+            shard.follow_alarms(bank, waves, ticks, results.alarm)
+            _remember(shard, waves, digest, results, instant)
+            _write(outcome, places[waves.rows], results)
+            _name_sensors(outcome, batch, places[waves.rows], bank, ticks, bodies)
+            kept.append(_keep(bank, waves, x, results))
+        _repeat_new(admission, places, outcome)
+    return batch, outcome, kept
+
+
+def _by_model(
+    shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome
+) -> Iterator[tuple[Bank, Index, Index]]:
+    """Readings of each model in order of arrival, and their slots; those with no model, no room or no sensor that the
+    model knows are rejected."""
+    slot = batch.per_reading(runs)
+    flat = np.arange(batch.readings) if batch.arrival is None else batch.arrival
+    if len(runs) and runs.min() < 0:
+        for reason in (Reason.NO_MODEL, Reason.LIMIT):
+            outcome.reject(batch.places(np.flatnonzero(slot == -reason)), reason)
+        flat = flat[slot[flat] >= 0]
+    if not len(flat):
+        return
+    slot = slot[flat]
+    number = shard.columns["bank"][slot]
+    for bank in shard.banks_of(number):
+        mine = slice(None) if (number == bank.number).all() else np.flatnonzero(number == bank.number)
+        found, of = flat[mine], slot[mine]
+        blind = bank.blind(batch, found)
+        if blind is not None:
+            outcome.reject(batch.places(found[blind]), Reason.NO_SENSOR)
+            found, of = found[~blind], of[~blind]
+        yield bank, found, of
+
+
+def _missing(x: Floats) -> Bools | None:
+    """Which values are missing (n, d); None where none is."""
+    missing: Bools = np.isnan(x)
+    return missing if missing.any() else None
+
+
+def _refuse(admission: Admission, places: Index, outcome: Outcome) -> None:
+    for row, verdict in admission.refused:
+        outcome.status[places[row]], outcome.reason[places[row]] = VERDICTS[verdict]
+
+
+def _repeat_stored(shard: Shard, admission: Admission, places: Index, outcome: Outcome) -> None:
+    """Duplicates of readings that were answered before: from the ring, before new results take their place there."""
+    for row, slot, source in admission.stored:
+        recent, place = ring.recent(shard.columns, slot), places[row]
+        outcome.status[place], outcome.reason[place] = Status.DUPLICATE, recent.reason[source]
+        outcome.flags[place], outcome.alarm[place] = recent.flags[source], recent.alarm[source]
+        outcome.score[place], outcome.p_value[place] = recent.score[source], recent.p_value[source]
+
+
+def _repeat_new(admission: Admission, places: Index, outcome: Outcome) -> None:
+    """Duplicates of readings of this very micro-batch."""
+    for row, source in admission.repeated:
+        place, origin = places[row], places[source]
+        for array in (outcome.reason, outcome.flags, outcome.alarm, outcome.score, outcome.p_value):
+            array[place] = array[origin]
+        outcome.status[place] = Status.DUPLICATE
+
+
+def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
+    """Status, reason and flags of admitted readings."""
+    count = len(ticks.score)
+    status = np.where(ticks.warming, np.uint8(Status.WARMING), np.uint8(Status.SCORED))
+    unscored = np.isnan(ticks.score) & ~ticks.warming
+    status[unscored] = Status.UNSCORED
+    reason, flags = np.zeros(count, np.uint8), np.zeros(count, np.uint16)
+    if waves.reset is not None:
+        reason[waves.reset] = Reason.GAP
+    if missing is not None:
+        flags[missing.any(1)[waves.rows] & ~unscored] = Flag.IMPUTED
+    return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
+
+
+def _remember(shard: Shard, waves: Waves, digest: NDArray[np.uint64], results: Results, instant: Instant) -> None:
+    """Last times, and the results in the rings."""
+    columns = shard.columns
+    flags = results.flags
+    if results.alarm.any():
+        flags = flags | (results.alarm * np.uint16(ring.ALARM_BIT))
+    stored = (waves.time, digest[waves.rows], results.score, results.p_value, results.status, results.reason, flags)
+    ring.write(columns, waves.slot, 0 if waves.rank is None else waves.rank, stored)
+    columns["ring_count"][waves.machines] += waves.counts
+    time = waves.time if waves.rank is None else waves.time[waves.last()]
+    columns["last_time"][waves.machines] = time
+    columns["heard"][waves.machines] = instant.now
+
+
+def _write(outcome: Outcome, places: Index, results: Results) -> None:
+    outcome.status[places] = results.status
+    outcome.reason[places] = results.reason
+    outcome.flags[places] = results.flags
+    outcome.score[places] = results.score
+    outcome.p_value[places] = results.p_value
+    outcome.alarm[places] = results.alarm
+
+
+def _name_sensors(
+    outcome: Outcome, batch: MicroBatch, places: Index, bank: Bank, ticks: Ticks, bodies: Sequence[Body]
+) -> None:
+    """The sensors with the greatest shares, for readings that came in rows and have a score."""
+    if outcome.top_sensor is None or outcome.top_share is None:
+        return
+    wanted = np.repeat([body.form == "rows" for body in bodies], np.diff(batch.offsets))[places]
+    rows = np.flatnonzero(wanted & ~np.isnan(ticks.score))
+    share = shares(ticks.attribution[rows])
+    top = top_sensors(share, TOP_SENSORS)
+    height = np.take_along_axis(share, top, axis=1)
+    count = top.shape[1]
+    outcome.top_sensor[places[rows], :count] = np.where(height > 0, bank.name_numbers[top], -1)
+    outcome.top_share[places[rows], :count] = height
+
+
+def _keep(bank: Bank, waves: Waves, x: Floats, results: Results) -> ModelReadings:
+    return ModelReadings(
+        bank.model.artifact_id,
+        waves.slot,
+        waves.time,
+        x,
+        results.status,
+        results.reason,
+        results.flags,
+        results.score,
+        results.p_value,
+    )

@@ -1,0 +1,305 @@
+"""A shard owns the state of many equipments: one writer, deterministic, never reaching into another shard.
+
+The order of the steps of scoring is in `scoring.score`; this class holds what they read and write. Nothing here reads
+a clock: the same calls give the same state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import LoadedModel
+from models.contract import MICROSECONDS, Bools
+from models.detector import Ticks
+from models.episodes import EpisodeRule
+from models.explain import shares, top_sensors
+from service import phases, scoring
+from service.admission import Index, Waves
+from service.align import NEVER
+from service.alarms import Alarm, AlarmBook, Kind, SensorShare, alarm_id
+from service.bank import Bank
+from service.columns import Columns
+from service.equipment import NO_BANK, EquipmentTable
+from service.ingest.batch import Body
+from service.journal import Record
+from service.micro_batch import MicroBatch
+from service.outcome import BodyOutcome
+from service.status import Reason, Status
+
+Resolve = Callable[[str], LoadedModel | None]
+
+ALARM_SENSORS = 5  # named in an alarm
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLimits:
+    """Bounds and choices of a shard; `future` None: the clock follows the readings, none is in the future."""
+
+    equipment_max: int = 100_000
+    future: int | None = 600 * MICROSECONDS
+    silent_intervals: int = 5
+    alarms_closed_max: int = 10_000
+    warnings_max: int = 20
+    drift_half_life: int = 20_000  # readings
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start."""
+
+    readings: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Status), np.int64))  # by status
+    unknown_values: int = 0  # of sensors that the model does not know
+    alarms: Counter[tuple[str, Kind]] = field(default_factory=Counter)  # opened, by model and kind
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one micro-batch came to; the outcomes may be told once the record is safe."""
+
+    outcomes: list[BodyOutcome]
+    record: Record
+
+
+class Shard:
+    """The state of many equipments, and the only way to change it.
+
+    `resolve` says which model serves an equipment; call `models_changed` when its answers may differ. `sequence` is the
+    number of the next record.
+    """
+
+    def __init__(
+        self,
+        resolve: Resolve,
+        limits: ShardLimits | None = None,
+        rule: EpisodeRule | None = None,
+        number: int = 0,
+        sequence: int = 1,
+    ) -> None:
+        self.resolve = resolve
+        self.limits = limits or ShardLimits()
+        self.rule = rule or EpisodeRule()
+        self.number = number
+        self.sequence = sequence
+        self.generation = 0
+        self.equipment_table = EquipmentTable()
+        self.banks: dict[int, Bank] = {}
+        self.book = AlarmBook(self.limits.alarms_closed_max)
+        self.counters = Counters()
+        self.names: list[str] = []  # of sensors, over all models
+        self._name_numbers: dict[str, int] = {}
+        self._bank_of: dict[str, Bank] = {}
+        self._alarms: list[Alarm] = []  # opened or closed in this step
+        self._rows = 0  # of the record under way
+
+    @property
+    def columns(self) -> Columns:
+        """Arrays over equipment slots."""
+        return self.equipment_table.columns
+
+    def __len__(self) -> int:
+        return len(self.equipment_table)
+
+    # -- stepping ----------------------------------------------------------------------------------------------------
+
+    def admit_and_score(self, bodies: Sequence[Body], now: int, received_at: int | None = None) -> list[BodyOutcome]:
+        """The outcomes of `step`, for callers without a journal."""
+        return self.step(bodies, now, received_at).outcomes
+
+    def step(self, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
+        """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
+        future = self.limits.future
+        instant = scoring.Instant(now, None if future is None else now + future)
+        batch, outcome, kept = scoring.score(self, bodies, instant)
+        self.counters.readings += np.bincount(outcome.status, minlength=len(Status))
+        warnings = self._warnings(batch)
+        outcomes = []
+        for number, body in enumerate(bodies):
+            lo, hi = batch.offsets[number], batch.offsets[number + 1]
+            for refusal in body.refused:
+                outcome.reason[lo + refusal.row] = refusal.reason
+            told = warnings.get(number, [])
+            outcomes.append(outcome.body(lo, hi, body.form == "rows", self.names, told))
+        return Stepped(outcomes, self._record("readings", now if received_at is None else received_at, kept))
+
+    def _warnings(self, batch: MicroBatch) -> dict[int, list[str]]:
+        """For each body that has them: sensors that no model in use knows, each named once."""
+        told: dict[int, list[str]] = {}
+        for sensors, part in batch.parts.items():
+            unknown = self._unknown(sensors)
+            if not unknown:
+                continue
+            self.counters.unknown_values += len(unknown) * sum(len(block) for block in part.blocks)
+            for body in part.bodies:
+                told.setdefault(body, []).extend(unknown)
+        return {body: self._sentences(list(dict.fromkeys(names))) for body, names in told.items()}
+
+    def _unknown(self, sensors: tuple[str, ...]) -> tuple[str, ...]:
+        if len(self.banks) == 1:
+            return next(iter(self.banks.values())).mapping(sensors).unknown
+        return tuple(name for name in sensors if name not in self._name_numbers)
+
+    def _sentences(self, names: list[str]) -> list[str]:
+        shown = names[: self.limits.warnings_max]
+        rest = len(names) - len(shown)
+        text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
+        return text + [f"and {rest} more sensors that the model does not know"] * (rest > 0)
+
+    def _record(self, kind: str, received_at: int, readings: Sequence[scoring.ModelReadings]) -> Record:
+        record = Record(kind, self.number, self.sequence, received_at, readings, self._alarms)
+        self.sequence += 1
+        self._alarms, self._rows = [], 0
+        return record
+
+    # -- models ------------------------------------------------------------------------------------------------------
+
+    def models_changed(self) -> None:
+        """Assignments may differ from now on: every equipment is looked up anew at its next reading."""
+        self.generation += 1
+
+    def place(self, equipment: list[str]) -> Index:
+        """Slot of each run's equipment, taking in new ones and following their models; -reason where rejected."""
+        runs = self.equipment_table.slots(equipment)
+        if len(self) == 0:
+            unsettled = np.arange(len(runs))
+        else:
+            unsettled = np.flatnonzero((runs < 0) | (self.columns["generation"][runs] != self.generation))
+        for run in unsettled.tolist():
+            runs[run] = self._settle(equipment[run])
+        return runs
+
+    def _settle(self, equipment: str) -> int:
+        table, columns = self.equipment_table, self.columns
+        slot = table.slot(equipment)
+        if slot is not None and columns["generation"][slot] == self.generation:
+            return slot
+        model = self.resolve(equipment)
+        if model is None:
+            if slot is not None:
+                self._leave(slot)
+            return -Reason.NO_MODEL
+        if slot is None:
+            if len(table) >= self.limits.equipment_max:
+                return -Reason.LIMIT
+            slot = table.add(equipment)
+        bank = self.bank(model)
+        if columns["bank"][slot] != bank.number:
+            self._leave(slot)
+            columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
+            columns["centre"][slot] = bank.detector.centre_index(equipment)
+        columns["generation"][slot] = self.generation
+        return slot
+
+    def _leave(self, slot: int) -> None:
+        """An equipment stops following its model: its memory is forgotten, its open alarm ends."""
+        columns = self.columns
+        bank = self.banks.get(int(columns["bank"][slot]))
+        if bank is None:
+            return
+        bank.give_row(int(columns["row"][slot]))
+        columns["bank"][slot] = NO_BANK
+        phases.clear(columns, slot)
+        self._close(self.equipment_table.ids[slot], "process", int(columns["last_time"][slot]))
+        if bank.machines == 0:
+            del self.banks[bank.number], self._bank_of[bank.model.artifact_id]
+
+    def bank(self, model: LoadedModel) -> Bank:
+        """The bank of a model, made at its first use."""
+        bank = self._bank_of.get(model.artifact_id)
+        if bank is None:
+            bank = Bank(model, max(self.banks, default=-1) + 1, self.limits.drift_half_life)
+            bank.name_numbers = np.array([self._name_number(name) for name in bank.detector.sensors], np.int32)
+            self.banks[bank.number] = self._bank_of[model.artifact_id] = bank
+        return bank
+
+    def _name_number(self, name: str) -> int:
+        number = self._name_numbers.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+    def banks_of(self, numbers: NDArray[np.int32]) -> Iterable[Bank]:
+        """The banks that some readings need, in a fixed order."""
+        if len(self.banks) == 1:
+            return self.banks.values()
+        return [self.banks[number] for number in np.unique(numbers).tolist()]
+
+    def centres(self, bank: Bank, slots: Index) -> Index | None:
+        """Rows of the model's means for the machines of some readings; None where the model knows no machines."""
+        return self.columns["centre"][slots].astype(np.intp) if bank.centred else None
+
+    # -- alarms ------------------------------------------------------------------------------------------------------
+
+    def follow_alarms(self, bank: Bank, waves: Waves, ticks: Ticks, alarm: Bools) -> None:
+        """Advance the phases of the machines that are not at rest, and keep the book; marks in `alarm` (n,) the
+        readings at which an alarm was open."""
+        silent = np.flatnonzero(self.columns["silent"][waves.machines])
+        for machine in silent.tolist():
+            self._end_silence(int(waves.machines[machine]), int(waves.time[machine]))
+        for machine in phases.awake(self.columns, waves, ticks).tolist():
+            equipment = self.equipment_table.ids[waves.machines[machine]]
+            for row, phase, transition in phases.walk(self.columns, self.rule, waves, ticks, machine):
+                if transition == "opened":
+                    self._open(bank, equipment, "process", phase.start, self._rows + row)
+                if phase.open:
+                    alarm[row] = True
+                    self._raise_peak(bank, equipment, ticks, row, int(waves.time[row]))
+                if transition == "closed":
+                    self._close(equipment, "process", phase.last_over)
+        self._rows += len(waves.rows)
+
+    def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> None:
+        name = alarm_id(self.number, self.sequence, row)
+        alarm = Alarm(name, kind, equipment, bank.model.name, bank.model.version, start)
+        self.book.open(alarm)
+        self._alarms.append(alarm)
+        self.counters.alarms[alarm.model, kind] += 1
+
+    def _close(self, equipment: str, kind: Kind, end: int) -> None:
+        alarm = self.book.close(equipment, kind, end)
+        if alarm is not None:
+            self._alarms.append(alarm)
+
+    def _raise_peak(self, bank: Bank, equipment: str, ticks: Ticks, row: int, time: int) -> None:
+        alarm, score = self.book.current(equipment, "process"), float(ticks.score[row])
+        if alarm is None or not score > (alarm.peak or 0.0):
+            return
+        share = shares(ticks.attribution[row : row + 1])[0]
+        top = [int(i) for i in top_sensors(share[None], ALARM_SENSORS)[0] if share[i] > 0]
+        alarm.peak, alarm.peak_time = score, time
+        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[i]), 4)) for i in top]
+
+    def sweep(self, now: int, received_at: int | None = None) -> Record | None:
+        """Open an alarm of kind silent for each machine that has not been heard for `silent_intervals` intervals of its
+        model; None where there is none. The next reading of the machine closes it."""
+        columns, count = self.columns, len(self)
+        if not self.banks or not count:
+            return None
+        patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)
+        for number, bank in self.banks.items():
+            patience[number] = bank.detector.interval * self.limits.silent_intervals
+        heard = columns["heard"][:count]
+        quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
+        slots = np.flatnonzero(quiet).tolist()
+        for row, slot in enumerate(slots):
+            columns["silent"][slot] = True
+            bank = self.banks[int(columns["bank"][slot])]
+            self._open(bank, self.equipment_table.ids[slot], "silent", int(heard[slot]), row)
+        return self._record("event", now if received_at is None else received_at, []) if slots else None
+
+    def _end_silence(self, slot: int, time: int) -> None:
+        self.columns["silent"][slot] = False
+        self._close(self.equipment_table.ids[slot], "silent", time)
+
+    def silent(self) -> int:
+        """Machines that are silent now."""
+        return int(self.columns["silent"][: len(self)].sum())
+
+    def hear_all(self, now: int) -> None:
+        """After a stop: machines are not silent for the time that nobody listened."""
+        heard = self.columns["heard"][: len(self)]
+        heard[heard != NEVER] = now
