@@ -221,7 +221,7 @@ def between_blocks(values: Floats) -> Floats:
     >>> round(float(between_blocks(np.array([1.0, 1.0, 1.0, 1.0, 1.0]))), 6)
     1.0
     >>> round(float(between_blocks(np.array([0.8, 0.9, 1.0, 1.1, 1.2]))), 4)
-    1.2755
+    1.2956
     """
     logs = np.log(np.maximum(values, 1e-12))
     count = len(logs)

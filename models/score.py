@@ -55,7 +55,7 @@ def full_set_equivalent(q: Array, seen: Array, sensors: int) -> Array:
     Dividing by the number measured alone would turn 1 % false alarms into 4 % at half the sensors.
 
     >>> full_set_equivalent(np.array([0.5, 1.0]), np.array([5.0, 10.0]), 10).round(3)
-    array([0.962, 1.   ])
+    array([1.028, 1.   ])
     """
     spread = 2 / (9 * np.maximum(seen, 1))
     normal = (np.cbrt(q * (sensors / np.maximum(seen, 1))) - (1 - spread)) / np.sqrt(spread)
