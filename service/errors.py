@@ -178,6 +178,16 @@ def from_status(status: int, detail: str, headers: Mapping[str, str] | None = No
     return problem
 
 
+def plain(name: str) -> str:
+    """A name found in a request that can be written down: bounded, without control characters or lone surrogates.
+
+    >>> plain("flow"), plain("a\\nb")
+    ('flow', "'a\\\\nb'")
+    """
+    name = name[:SHOWN_CHARACTERS_MAX]
+    return name if name.isprintable() else ascii(name)
+
+
 def shown(value: object) -> str:
     """A value found in a request, short enough for a sentence and without control characters.
 

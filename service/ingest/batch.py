@@ -1,4 +1,6 @@
-"""What every format decodes to: readings of one body, flat, in arrays that the shard can use as they are."""
+"""What every format decodes to: readings of one body, flat, in arrays that the shard can use as they are.
+
+Also the limits that every format keeps."""
 
 from __future__ import annotations
 
@@ -14,17 +16,30 @@ Form = Literal["rows", "columns", "batches"]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What one body may hold; beyond `readings` it is refused as a whole, beyond the others reading by reading."""
+
+    readings: int = 100_000
+    sensors: int = 10_000
+    sensor_sets: int = 256
+    equipment_id_characters: int = 256
+    sensor_name_characters: int = 256
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A reading that the decoder refused; the other readings of the body live on.
 
     `row` is its position in the body, `equipment` its id as found ("" where it has none that can be used), `time` its
-    event time where it has one that can be read, `detail` one sentence: thing, value found, value expected."""
+    event time where it has one that can be read, `field` what is at fault in it, `detail` one sentence: thing, value
+    found, value expected."""
 
     row: int
     equipment: str
     reason: Reason
     detail: str
     time: int | None = None
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
