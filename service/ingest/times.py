@@ -22,6 +22,7 @@ UNIFORM_MIN = 5  # from this many times on, all at once is cheaper than one by o
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _YEAR_1 = -62_135_596_800_000_000
+_DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _UTC_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 
 
@@ -69,9 +70,7 @@ def _parse_uniform(texts: Sequence[str]) -> NDArray[np.int64] | None:
     if not joined.isascii():
         return None
     buffer = joined.encode()
-    characters = np.frombuffer(buffer, np.uint8).reshape(-1, size)
-    shape = np.where((characters >= 48) & (characters <= 57), 48, characters)
-    if (shape != shape[0]).any():
+    if buffer.translate(_DIGITS_TO_0) != first.encode().translate(_DIGITS_TO_0) * len(texts):
         return None
     try:
         times = np.frombuffer(buffer, f"S{size}").astype(f"S{size - 1}").astype("M8[us]").view(np.int64)
