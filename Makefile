@@ -5,7 +5,7 @@ TEST_ARGS ?=
 DEMO_SECONDS ?=
 
 py := $(VENV)/bin/python
-pip := $(py) -m pip --disable-pip-version-check install --quiet
+pip := $(py) -m pip --disable-pip-version-check install --quiet --quiet
 compile := CUSTOM_COMPILE_COMMAND="make lock" $(py) -m piptools compile --quiet --generate-hashes --strip-extras \
 	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 export PYTHONUTF8 := 1

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
-for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before numpy is imported: as in serving
-
 import importlib.util
+import os
 import re
 from pathlib import Path
 
 import pytest
+
+for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"  # before numpy is imported: as in serving
 
 ROOT = Path(__file__).resolve().parent.parent
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -47,10 +46,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         tests = sum("torch" in reason for reason in reasons)
         files = config.stash.get(LEFT_OUT, 0)
         terminalreporter.write_line(
-            f"{NO_TORCH}: {tests} tests and {files} files that need it were not run; pip install torch, then run again"
+            f"{NO_TORCH}: what needs it was not run (tests: {tests}, files: {files}); pip install torch, then run again"
         )
     if tests := sum(NO_RECORDINGS in reason for reason in reasons):
-        terminalreporter.write_line(f"{tests} tests that need recordings were not run; set LIMEN_DATA to their folder")
+        terminalreporter.write_line(f"{NO_RECORDINGS}: tests not run: {tests}; set LIMEN_DATA to their folder")
 
 
 @pytest.fixture(scope="session")
