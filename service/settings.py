@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(False, description="Log lines as JSON rather than for reading.")
 
+    model: Path | None = Field(None, description="Artifact that is put in as the default model at start.")
     model_default: str = Field("", description="Model for equipment that nothing else assigns; empty: the first one.")
     model_patterns: dict[str, str] = Field(
         {}, description="Name patterns of equipment to models, first match wins: `pump-*` = `pumps`."
@@ -65,7 +66,7 @@ class Settings(BaseSettings):
     body_sensor_sets_max: Count = Field(256, description="Different sets of sensors in one body of rows.")
     body_seconds_max: Seconds = Field(30.0, description="Time for a body to arrive.")
     errors_per_body_max: Count = Field(1_000, description="Refused readings of one body that are explained one by one.")
-    warnings_per_body_max: Count = Field(100, description="Warnings in one answer.")
+    warnings_per_body_max: Count = Field(20, description="Unknown sensors of one body that are named in its answer.")
     thread_bytes_min: Count = Field(256 * 1024, description="Bodies from this size on are decoded off the event loop.")
     in_flight_bytes_max: Count = Field(256 * MIB, description="Bytes of all requests that are being answered.")
     sensors_max: Count = Field(10_000, description="Sensors in one reading.")
@@ -74,7 +75,7 @@ class Settings(BaseSettings):
     page_max: Count = Field(1_000, description="Entries in one page of a list.")
 
     queue_readings_max: Count = Field(400_000, description="Readings that wait to be scored; beyond it, 503.")
-    batch_readings_max: Count = Field(20_000, description="Readings scored in one micro-batch (one body at least).")
+    batch_readings_max: Count = Field(8_192, description="Readings scored in one micro-batch (one body at least).")
     equipment_max: Count = Field(1_000_000, description="Machines with state; readings of further ones are rejected.")
     future_seconds_max: Seconds = Field(600.0, description="How far a reading may be ahead of the clock.")
     silent_intervals: Count = Field(
@@ -197,7 +198,7 @@ def table() -> Iterator[tuple[str, str, str]]:
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(value)
-    return "" if value in ("", {}) else str(value)
+    return "" if value in ("", {}, None) else str(value)
 
 
 def _model_name(name: str) -> str:

@@ -1,0 +1,208 @@
+"""The parts of one service process, and the order in which they start and stop.
+
+    start: models -> newest snapshot -> consumer -> looks for silence, snapshots now and then
+    stop:  take no more -> answer what waits -> snapshot
+
+Where the consumer fails, nothing is answered any more and `on_failure` is called: the process has to end, without a
+snapshot of what may not be safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from models.contract import MICROSECONDS
+from service import recovery, snapshot
+from service.align import NEVER
+from service.clock import Clock, EventClock, make_clock
+from service.consumer import BatchReport, Consumer, QueueLimits
+from service.errors import NotReady, Stopping, Unavailable
+from service.ingest.batch import Limits
+from service.journal import Unjournaled
+from service.metrics import Metrics
+from service.registry import Registry, RegistryLimits, Routing, View
+from service.settings import Settings
+from service.shard import Shard, ShardLimits
+
+log = logging.getLogger("limen")
+
+
+@dataclass(slots=True)
+class InFlight:
+    """Bytes of the bodies that are being read, decoded or answered."""
+
+    bytes_max: int
+    held: int = 0
+
+    def take(self, count: int) -> None:
+        """Hold more bytes; Unavailable where there is no room."""
+        if self.held + count > self.bytes_max:
+            raise Unavailable(f"{self.held} bytes of requests are in flight; expected at most {self.bytes_max}")
+        self.held += count
+
+    def give(self, count: int) -> None:
+        """Let go of bytes."""
+        self.held -= count
+
+
+@dataclass(slots=True)
+class Service:
+    """All that the routes use. Made before the event loop runs; `start` and `stop` run in it."""
+
+    settings: Settings
+    prometheus: CollectorRegistry = field(default_factory=CollectorRegistry)
+    on_failure: Callable[[], None] = lambda: None
+    limits: Limits = field(init=False)
+    in_flight: InFlight = field(init=False)
+    metrics: Metrics = field(init=False)
+    changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _parts: tuple[Registry, Shard, Consumer, Clock] | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _stopping: bool = False
+
+    def __post_init__(self) -> None:
+        given = self.settings
+        self.limits = Limits(
+            readings=given.body_readings_max,
+            sensors=given.sensors_max,
+            sensor_sets=given.body_sensor_sets_max,
+            equipment_id_characters=given.equipment_id_characters_max,
+            sensor_name_characters=given.sensor_name_characters_max,
+        )
+        self.in_flight = InFlight(given.in_flight_bytes_max)
+        self.metrics = Metrics(self.prometheus, given.drift_sensors_max)
+
+    @property
+    def registry(self) -> Registry:
+        return self._started()[0]
+
+    @property
+    def shard(self) -> Shard:
+        return self._started()[1]
+
+    @property
+    def consumer(self) -> Consumer:
+        return self._started()[2]
+
+    @property
+    def clock(self) -> Clock:
+        return self._started()[3]
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the snapshots."""
+        return self.settings.data_dir / "snapshots"
+
+    def check_ready(self) -> None:
+        """Raises NotReady, Stopping or Unavailable where readings would not be scored now."""
+        if self._stopping:
+            raise Stopping("the service is stopping")
+        if self.consumer.failure is not None:
+            raise Unavailable("the service could not make its last readings safe and is ending")
+
+    async def start(self) -> None:
+        """Load models and state, begin to consume."""
+        registry, shard, clock = await asyncio.to_thread(self._load)
+        limits = QueueLimits(self.settings.queue_readings_max, self.settings.batch_readings_max)
+        consumer = Consumer(shard, Unjournaled(shard.sequence), clock, limits, self._observe)
+        self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
+        self._parts = registry, shard, consumer, clock
+        consuming = asyncio.create_task(consumer.run())
+        consuming.add_done_callback(self._ended)
+        looking = asyncio.create_task(self._every(self.settings.silent_check_seconds, consumer.sweep))
+        saving = asyncio.create_task(self._every(self.settings.snapshot_seconds, self.save))
+        self._tasks = [consuming, looking, saving]
+
+    async def stop(self) -> None:
+        """Answer what waits, then save a snapshot."""
+        if self._parts is None:
+            return
+        self._stopping = True
+        consuming, *others = self._tasks
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        self.consumer.stop()
+        await asyncio.gather(consuming, return_exceptions=True)
+        if self.consumer.failure is None:
+            await self.save()
+
+    async def save(self) -> None:
+        """Write a snapshot: copied between two micro-batches, written in a thread."""
+        await self.consumer.settled()
+        captured = recovery.capture(self.shard)
+        path = await asyncio.to_thread(snapshot.write, self.snapshots, captured, self.settings.snapshots_kept)
+        log.info("saved %s with %d machines", path.name, captured.header.equipment)
+
+    def show_models(self, view: View) -> None:
+        """Serve by another view of the registry from the next micro-batch on."""
+        self.registry.show(view)
+        self.shard.models_changed()
+
+    def _load(self) -> tuple[Registry, Shard, Clock]:
+        given = self.settings
+        routing = Routing(given.model_assignments, given.model_patterns, given.model_default)
+        bounds = RegistryLimits(given.model_inflated_bytes_max, given.models_max, given.model_versions_max)
+        registry = Registry(given.data_dir / "models", routing, bounds)
+        if given.model is not None:
+            registry.show(registry.installation(given.model))
+        shard, clock = self._recovered(registry)
+        for note in registry.notes:
+            log.warning("%s", note)
+        return registry, shard, clock
+
+    def _recovered(self, registry: Registry) -> tuple[Shard, Clock]:
+        given = self.settings
+        clock = make_clock(given.clock)
+        shard = Shard(
+            registry.resolve,
+            ShardLimits(
+                equipment_max=given.equipment_max,
+                future=int(given.future_seconds_max * MICROSECONDS) if clock.judges_future else None,
+                silent_intervals=given.silent_intervals,
+                alarms_closed_max=given.alarms_closed_max,
+                warnings_max=given.warnings_per_body_max,
+            ),
+        )
+        path, notes = recovery.recover(shard, self.snapshots, registry.model_of)
+        for note in notes:
+            log.warning("%s", note)
+        if path is not None:
+            log.info("restored %d machines from %s", len(shard), path.name)
+        heard = shard.columns["last_time"][: len(shard)]
+        heard = heard[heard != NEVER]
+        if isinstance(clock, EventClock):
+            clock.observe(int(heard.max(initial=0)))
+        else:
+            shard.hear_all(clock.now())
+        return shard, clock
+
+    def _observe(self, report: BatchReport) -> None:
+        self.metrics.observe_scoring(report.step_seconds)
+        self.metrics.observe_readings(report.record.readings, report.now)
+
+    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
+        """Repeat until cancelled; a failure is told and does not end the service."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()  # type: ignore[misc]
+            except OSError as error:
+                log.error("%s failed: %s", getattr(work, "__name__", "work"), error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.critical("the service cannot go on: %s", error, exc_info=error)
+            self.on_failure()
+
+    def _started(self) -> tuple[Registry, Shard, Consumer, Clock]:
+        if self._parts is None:
+            raise NotReady("the service is starting")
+        return self._parts

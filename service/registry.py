@@ -1,0 +1,277 @@
+"""Which artifact serves which equipment: an assignment, the first name pattern that fits, or the default model.
+
+    data_dir/models/<name>/<version>/model.safetensors, manifest.json
+    data_dir/models/index.json                            which version of each name is active, and the default name
+
+The folders say what there is; the index says what serves. A change loads and checks the model, writes files and index
+(temp, fsync, rename, fsync of the folder), and then is shown by replacing one object: readers see all of it or nothing.
+A crash leaves the old index or the new one; a folder that no index names is a version that is not active, and
+`.incoming-*` is what an upload left behind, removed at the next start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import msgspec
+
+from models.artifact import (
+    MANIFEST,
+    TENSORS,
+    LoadedModel,
+    Manifest,
+    load,
+    parse,
+    read_manifest,
+    valid_name,
+    write_durably,
+)
+from models.contract import ModelError
+from service.archive import unpack
+from service.errors import Conflict, ModelRefused, UnknownModel
+
+INDEX = "index.json"
+FORMAT = 1
+INCOMING = ".incoming-"
+
+
+class RegistryError(ValueError):
+    """A registry that cannot be served from; the text says which folder and what to do."""
+
+
+class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `index.json` holds: `active` version by model, `default` model ("" where there is none)."""
+
+    format: int = FORMAT
+    default: str = ""
+    active: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Equipment -> model, as the settings have it: exact ids, then patterns in their order, then `default` ("": the
+    default of the index)."""
+
+    assignments: Mapping[str, str] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    default: str = ""
+
+    def name_for(self, equipment: str) -> str:
+        """The model that an equipment follows; "" for the default of the index.
+
+        >>> Routing({"pump-7": "old"}, {"pump-*": "pumps"}).name_for("pump-7")
+        'old'
+        """
+        name = self.assignments.get(equipment)
+        if name is None:
+            matches = (name for pattern, name in self.patterns.items() if fnmatchcase(equipment, pattern))
+            name = next(matches, self.default)
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLimits:
+    """Bounds of the registry."""
+
+    archive_inflated_bytes: int = 256 * 1024 * 1024
+    models: int = 100
+    versions: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The registry at one moment."""
+
+    index: Index
+    versions: Mapping[str, Mapping[int, Manifest]]  # by name and number
+    active: Mapping[str, LoadedModel]  # by name
+
+
+class Registry:
+    """The models of one service. `resolve` is what the shard asks; what changes files returns a `View` to be shown."""
+
+    def __init__(self, folder: Path, routing: Routing | None = None, limits: RegistryLimits | None = None) -> None:
+        """Read what is in `folder` (made if absent). RegistryError where an active version cannot be loaded."""
+        self.folder = folder
+        self.routing = routing or Routing()
+        self.limits = limits or RegistryLimits()
+        self.notes: list[str] = []  # sentences on what was found and left aside
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{INCOMING}*"):
+            shutil.rmtree(leftover)
+        self.view = self._read()
+
+    def resolve(self, equipment: str) -> LoadedModel | None:
+        """The model that serves an equipment now; None where there is none."""
+        view = self.view
+        return view.active.get(self.routing.name_for(equipment) or view.index.default)
+
+    @property
+    def default(self) -> str:
+        """The name of the default model; "" where there is none."""
+        return self.routing.default or self.view.index.default
+
+    def model_of(self, artifact_id: str) -> LoadedModel | None:
+        """The model with that id, active or not; None where it is gone or damaged."""
+        for model in self.view.active.values():
+            if model.artifact_id == artifact_id:
+                return model
+        for name, number, manifest in self._all():
+            if manifest.artifact_id == artifact_id:
+                try:
+                    return self._load(name, number)
+                except ModelError as error:
+                    self.notes.append(str(error))
+        return None
+
+    def show(self, view: View) -> None:
+        """Serve by another view from now on."""
+        self.view = view
+
+    # -- changes: they write, and return what is then to be shown ------------------------------------------------------
+
+    def activation(self, name: str, number: int) -> View:
+        """Make a version the active one. UnknownModel or ModelRefused."""
+        if name not in self.view.versions:
+            raise UnknownModel(f"there is no model {name!r}; GET /v1/models lists them", field="name")
+        if number not in self.view.versions[name]:
+            known = ", ".join(map(str, sorted(self.view.versions[name])))
+            raise UnknownModel(f"model {name!r} has no version {number}; it has {known}", field="version")
+        try:
+            model = self._load(name, number)
+        except ModelError as error:
+            raise ModelRefused(str(error)) from None
+        return self._written(name, number, model, self.view.index.default)
+
+    def registration(self, content: bytes) -> tuple[View, str, int]:
+        """Take in an uploaded zip: the view, and the name and number that it got. The first version of a name becomes
+        active, the first model the default; others wait to be activated. The same content again changes nothing."""
+        manifest, tensors = unpack(content, self.limits.archive_inflated_bytes)
+        try:
+            model = parse(manifest, tensors, "the upload")
+        except ModelError as error:
+            raise ModelRefused(str(error)) from None
+        number = self._number_of(model)
+        if number is not None:
+            return self.view, model.name, number
+        view, number = self._stored(model, manifest, tensors)
+        if model.name in self.view.active:
+            return view, model.name, number
+        model = _numbered(model, number)
+        return self._written(model.name, number, model, view.index.default or model.name, view), model.name, number
+
+    def installation(self, folder: Path) -> View:
+        """Put in an artifact from a folder, as the active version of its name and the default model."""
+        model = load(folder)
+        number, view = self._number_of(model), self.view
+        if number is None:
+            view, number = self._stored(model, (folder / MANIFEST).read_bytes(), (folder / TENSORS).read_bytes())
+        return self._written(model.name, number, _numbered(model, number), model.name, view)
+
+    # -- files -------------------------------------------------------------------------------------------------------
+
+    def _all(self) -> Iterator[tuple[str, int, Manifest]]:
+        for name, versions in self.view.versions.items():
+            for number, manifest in versions.items():
+                yield name, number, manifest
+
+    def _number_of(self, model: LoadedModel) -> int | None:
+        versions = self.view.versions.get(model.name, {})
+        return next((n for n, manifest in versions.items() if manifest.artifact_id == model.artifact_id), None)
+
+    def _stored(self, model: LoadedModel, manifest: bytes, tensors: bytes) -> tuple[View, int]:
+        """Write a new version, under its own number or, where that is taken, the next free one."""
+        versions = self.view.versions.get(model.name, {})
+        if not versions and len(self.view.versions) >= self.limits.models:
+            raise Conflict(
+                f"the registry holds {len(self.view.versions)} models; expected at most {self.limits.models}"
+            )
+        if len(versions) >= self.limits.versions:
+            raise Conflict(
+                f"model {model.name!r} has {len(versions)} versions; expected at most {self.limits.versions}"
+            )
+        number = model.version if model.version not in versions else max(versions) + 1
+        incoming = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
+        incoming.mkdir()
+        write_durably(incoming / TENSORS, tensors)
+        write_durably(incoming / MANIFEST, manifest)
+        home = self.folder / model.name
+        home.mkdir(exist_ok=True)
+        _sync(self.folder)
+        incoming.rename(home / str(number))
+        _sync(home)
+        _sync(self.folder)
+        known = {**self.view.versions, model.name: {**versions, number: model.manifest}}
+        return dataclasses.replace(self.view, versions=known), number
+
+    def _written(self, name: str, number: int, model: LoadedModel, default: str, view: View | None = None) -> View:
+        """Write the index with another active version."""
+        view = view or self.view
+        index = Index(FORMAT, default, {**view.index.active, name: number})
+        write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
+        return View(index, view.versions, {**view.active, name: model})
+
+    def _load(self, name: str, number: int) -> LoadedModel:
+        return _numbered(load(self.folder / name / str(number)), number)
+
+    def _read(self) -> View:
+        index, versions = self._read_index(), self._read_versions()
+        active: dict[str, LoadedModel] = {}
+        self.view = View(index, versions, active)
+        for name, number in index.active.items():
+            if number not in versions.get(name, {}):
+                self.notes.append(f"model {name} version {number} was active and is gone; its equipment has no model")
+                continue
+            try:
+                active[name] = self._load(name, number)
+            except ModelError as error:
+                raise RegistryError(f"model {name} version {number} is active and cannot be used: {error}") from None
+        return self.view
+
+    def _read_index(self) -> Index:
+        path = self.folder / INDEX
+        if not path.exists():
+            return Index()
+        try:
+            index = msgspec.json.decode(path.read_bytes(), type=Index)
+        except (msgspec.DecodeError, OSError) as error:
+            raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
+        if index.format != FORMAT:
+            raise RegistryError(f"{path} has format {index.format}; this program reads format {FORMAT}")
+        return index
+
+    def _read_versions(self) -> dict[str, dict[int, Manifest]]:
+        versions: dict[str, dict[int, Manifest]] = {}
+        for folder in sorted(self.folder.glob("*/*")):
+            name = folder.parent.name
+            if not (folder.is_dir() and folder.name.isdecimal() and valid_name(name)):
+                continue
+            try:
+                versions.setdefault(name, {})[int(folder.name)] = read_manifest((folder / MANIFEST).read_bytes())
+            except (ModelError, OSError) as error:
+                if self._read_index().active.get(name) == int(folder.name):
+                    raise RegistryError(f"model {name} version {folder.name} is active and damaged: {error}") from None
+                self.notes.append(f"model {name} version {folder.name} is damaged and left aside: {error}")
+        return {name: dict(sorted(numbers.items())) for name, numbers in versions.items() if numbers}
+
+
+def _numbered(model: LoadedModel, number: int) -> LoadedModel:
+    """The model under the number that it has here; its id stays."""
+    if model.version == number:
+        return model
+    return dataclasses.replace(model, manifest=msgspec.structs.replace(model.manifest, version=number))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
