@@ -8,7 +8,6 @@ COPY pyproject.toml README.md LICENSE ./
 COPY models models
 COPY service service
 RUN /opt/limen/bin/python -m pip install --quiet --no-deps . \
- && /opt/limen/bin/python -m compileall -q /opt/limen/lib \
  && rm -rf /opt/limen/lib/python3.11/site-packages/pip /opt/limen/lib/python3.11/site-packages/pip-*.dist-info \
            /opt/limen/lib/python3.11/site-packages/setuptools* /opt/limen/bin/pip*
 

@@ -1,0 +1,146 @@
+"""The image and the compose file, built and started for real by podman, tried from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.outside import columns_body, free_port, model_zip, post, request, wait_for
+
+pytestmark = pytest.mark.prove
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "docker.io/library/python:3.11-slim-bookworm"
+HARDENED = ["--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
+
+
+def podman(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run("podman", *arguments, check=check, **environment)
+
+
+def run(*command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, check=False, cwd=ROOT, env={**os.environ, **environment}
+    )
+    assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    """The name of the image, built from the tree as it is."""
+    if not shutil.which("podman"):
+        pytest.skip("podman is not on PATH")
+    if podman("image", "exists", BASE, check=False).returncode != 0:
+        pytest.skip(f"the base image is not there: podman pull {BASE}")
+    podman("build", "--quiet", "--format=docker", "--tag=localhost/limen", ".")
+    return "localhost/limen"
+
+
+@pytest.fixture(scope="module")
+def upload(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return model_zip(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def container(image: str) -> Iterator[tuple[str, str]]:
+    """Name and address of a container with the image's own command, as locked up as in the compose file."""
+    name, port = f"limen-{uuid.uuid4().hex[:8]}", free_port()
+    podman(
+        "run",
+        "--detach",
+        f"--name={name}",
+        *HARDENED,
+        f"--volume={name}:/data",
+        f"--publish=127.0.0.1:{port}:8000",
+        image,
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/health/live")
+        yield name, url
+    finally:
+        podman("rm", "--force", "--time=5", name, check=False)
+        podman("volume", "rm", "--force", name, check=False)
+
+
+def put_in(url: str, upload: bytes) -> None:
+    status, answer = request(f"{url}/v1/models", upload, "application/zip")
+    assert status in (200, 201), answer
+
+
+def test_the_image_is_slim_and_runs_as_nobody_in_particular(image: str) -> None:
+    probe = (
+        "import importlib.util as u, os; print(os.getuid(), [n for n in ('torch', 'pip', 'pytest') if u.find_spec(n)])"
+    )
+    assert podman("run", "--rm", image, "python", "-c", probe).stdout.strip() == "10001 []"
+    assert podman("run", "--rm", image, "limen", "--help").returncode == 0
+    config = json.loads(podman("image", "inspect", image).stdout)[0]
+    assert config["Config"]["User"] == "10001:10001"
+    assert config["Config"]["Healthcheck"]["Test"][0] == "CMD"
+
+
+def test_a_reading_posted_from_outside_is_scored(container: tuple[str, str], upload: bytes) -> None:
+    _, url = container
+    put_in(url, upload)
+    answer = post(f"{url}/v1/readings", columns_body("pump-1", 0, 300))
+    assert answer["received"] == 300
+    assert answer["scored"] > 200
+    assert answer["scored"] + answer["warming"] == 300
+
+
+def test_the_container_is_healthy_and_can_change_nothing_but_its_volume(container: tuple[str, str]) -> None:
+    name, _ = container
+    assert podman("healthcheck", "run", name).returncode == 0
+    assert podman("exec", name, "id", "-u").stdout.strip() == "10001"
+    for place in ("/opt/limen/here", "/etc/here", "/here"):
+        assert podman("exec", name, "touch", place, check=False).returncode != 0
+    assert podman("exec", name, "touch", "/data/here").returncode == 0
+
+
+def test_sigterm_ends_it_with_status_0_and_a_start_goes_on_where_it_was(
+    container: tuple[str, str], upload: bytes
+) -> None:
+    name, url = container
+    put_in(url, upload)
+    post(f"{url}/v1/readings", columns_body("pump-1", 0, 300))
+    podman("stop", "--time=45", name)
+    assert podman("inspect", "--format={{.State.ExitCode}}", name).stdout.strip() == "0"
+    podman("start", name)
+    wait_for(f"{url}/health/ready")
+    status, answer = request(f"{url}/v1/equipment/pump-1")
+    assert status == 200, answer
+    assert json.loads(answer)["model"]["name"] == "pumps"
+
+
+def test_a_name_that_is_not_allowed_is_refused(container: tuple[str, str]) -> None:
+    name, _ = container
+    probe = (
+        "import urllib.request as r, urllib.error as e\n"
+        "try: r.urlopen(r.Request('http://127.0.0.1:8000/health/live', headers={'Host': 'elsewhere.example'}))\n"
+        "except e.HTTPError as refusal: print(refusal.code)"
+    )
+    assert podman("exec", name, "python", "-c", probe).stdout.strip() == "400"
+
+
+def test_compose_starts_the_service_and_a_reading_is_scored(image: str, upload: bytes) -> None:
+    command = shutil.which("podman-compose") or str(Path(sys.executable).with_name("podman-compose"))
+    if not Path(command).is_file():
+        pytest.skip("podman-compose is not installed (pip install podman-compose)")
+    port, project = free_port(), f"limen{uuid.uuid4().hex[:8]}"
+    environment = {"LIMEN_PUBLISHED_PORT": str(port)}
+    try:
+        run(command, "-p", project, "up", "--detach", "limen", **environment)
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/health/live")
+        put_in(url, upload)
+        assert post(f"{url}/v1/readings", columns_body("pump-1", 0, 300))["scored"] > 200
+    finally:
+        run(command, "-p", project, "down", "--volumes", "--timeout=45", check=False, **environment)
