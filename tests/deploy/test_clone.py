@@ -55,4 +55,3 @@ def test_make_demo_from_an_empty_clone_ends_by_itself(clone: Path) -> None:
 def test_make_test_from_an_empty_clone_passes_without_torch(clone: Path, python: str) -> None:
     said = make(clone, "test", f"PYTHON={python}")
     assert "torch is not installed: what needs it was not run" in said
-    assert not (clone / ".venv" / "lib" / "torch").exists()
