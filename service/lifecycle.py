@@ -113,11 +113,10 @@ class Service:
         consumer = Consumer(shard, Unjournaled(shard.sequence), clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
         self._parts = registry, shard, consumer, clock
-        consuming = asyncio.create_task(consumer.run())
-        consuming.add_done_callback(self._ended)
-        looking = asyncio.create_task(self._every(self.settings.silent_check_seconds, consumer.sweep))
-        saving = asyncio.create_task(self._every(self.settings.snapshot_seconds, self.save))
-        self._tasks = [consuming, looking, saving]
+        for work in (consumer.run(), self._keep_looking(), self._keep_saving()):
+            task = asyncio.create_task(work)
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
 
     async def stop(self) -> None:
         """Answer what waits, then save a snapshot."""
@@ -187,14 +186,20 @@ class Service:
         self.metrics.observe_scoring(report.step_seconds)
         self.metrics.observe_readings(report.record.readings, report.now)
 
-    async def _every(self, seconds: float, work: Callable[[], object]) -> None:
-        """Repeat until cancelled; a failure is told and does not end the service."""
+    async def _keep_saving(self) -> None:
+        """Snapshots now and then; one that fails is told, and the next one is tried."""
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self.settings.snapshot_seconds)
             try:
-                await work()  # type: ignore[misc]
+                await self.save()
             except OSError as error:
-                log.error("%s failed: %s", getattr(work, "__name__", "work"), error)
+                log.error("no snapshot could be saved: %s", error)
+
+    async def _keep_looking(self) -> None:
+        """Looks for silent machines."""
+        while True:
+            await asyncio.sleep(self.settings.silent_check_seconds)
+            await self.consumer.sweep()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

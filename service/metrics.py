@@ -140,7 +140,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """What is read at a scrape."""
         yield self._ages.collect("limen_reading_age_seconds")
-        yield _gauge("limen_build_info", ("version", "python", "numpy"), [(_build(), 1.0)])
+        yield _gauge("limen_build_info", ("version", "python", "numpy"), [(build(), 1.0)])
         yield _gauge("limen_queue_readings", (), [((), self._queued())])
         if self._shard is not None:
             yield from self._of_shard(self._shard)
@@ -216,7 +216,8 @@ def _both(keys: list[tuple[str, Kind]], more: Mapping[tuple[str, Kind], int]) ->
     return [*keys, *(key for key in sorted(more) if key not in keys)]
 
 
-def _build() -> tuple[str, str, str]:
+def build() -> tuple[str, str, str]:
+    """Versions of the program, of Python and of numpy."""
     try:
         program = version("limen")
     except PackageNotFoundError:

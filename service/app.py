@@ -1,0 +1,282 @@
+"""create_app: the routes and the lifespan of the service. No numerics.
+
+POST /v1/readings, where every reading comes in, is in `readings.py`; what becomes of it, step by step, in `scoring.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import msgspec
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from service import openapi, reference, views
+from service.body import JSON_TYPES, BodyReader, check_type
+from service.errors import (
+    PROBLEM_JSON,
+    InternalError,
+    Invalid,
+    NotJson,
+    Problem,
+    UnknownAlarm,
+    UnknownEquipment,
+    from_status,
+    plain,
+    shown,
+)
+from service.gate import Gate
+from service.ingest.json_rows import parse
+from service.lifecycle import Service
+from service.metrics import build
+from service.openapi import answers, json_content
+from service.readings import ReadingsRoute
+from service.settings import Settings
+
+ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zip-compressed")
+ACTIVATION_BYTES_MAX = 4096
+
+log = logging.getLogger("limen")
+_encode = msgspec.json.Encoder().encode
+
+
+def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
+    """The ASGI application; `service` where somebody else holds on to it."""
+    service = service or Service(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    app = FastAPI(
+        title="Limen",
+        version=build()[0],
+        description="Readings of machines in, anomaly scores and alarms out. A score of 1 is the threshold.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.service = service
+    app.router.routes.append(Route("/v1/readings", ReadingsRoute(service), methods=["POST"], include_in_schema=False))
+    _equipment_routes(app, service)
+    _alarm_routes(app, service)
+    _model_routes(app, service)
+    _own_routes(app, service)
+    _problems(app)
+    app.add_middleware(Gate, hosts_allowed=settings.hosts_allowed, metrics=service.metrics)
+    return app
+
+
+def _answer(found: msgspec.Struct, status: int = 200) -> Response:
+    return Response(_encode(found), status, media_type="application/json")
+
+
+def _equipment_routes(app: FastAPI, service: Service) -> None:
+    page_max = service.settings.page_max
+
+    @app.get("/v1/equipment", tags=["equipment"], summary="List machines", responses=answers(views.EquipmentPage))
+    async def list_equipment(
+        limit: int = Query(min(100, page_max), ge=1, le=page_max, description="Entries of the page."),
+        offset: int = Query(0, ge=0, le=1_000_000_000, description="Entries before the page."),
+    ) -> Response:
+        await service.consumer.settled()
+        return _answer(views.equipment_page(service.shard, offset, limit))
+
+    @app.get(
+        "/v1/equipment/{equipment:path}/scores",
+        tags=["equipment"],
+        summary="Recent scores of a machine",
+        responses=answers(views.RecentScores, 404),
+    )
+    async def equipment_scores(equipment: str) -> Response:
+        await service.consumer.settled()
+        return _answer(_known(views.recent_scores(service.shard, equipment), equipment))
+
+    @app.get(
+        "/v1/equipment/{equipment:path}",
+        tags=["equipment"],
+        summary="One machine: score, alarm, and what was expected of each sensor",
+        responses=answers(views.EquipmentDetail, 404),
+    )
+    async def one_equipment(equipment: str) -> Response:
+        await service.consumer.settled()
+        return _answer(_known(views.equipment_detail(service.shard, equipment), equipment))
+
+
+def _known(found: msgspec.Struct | None, equipment: str) -> msgspec.Struct:
+    if found is None:
+        raise UnknownEquipment(f"equipment {shown(equipment)} has sent no reading that was admitted", field="equipment")
+    return found
+
+
+def _alarm_routes(app: FastAPI, service: Service) -> None:
+    page_max = service.settings.page_max
+
+    @app.get("/v1/alarms", tags=["alarms"], summary="List alarms, newest first", responses=answers(views.AlarmPage))
+    async def list_alarms(
+        open: bool | None = Query(None, description="Only those that are open, or only those that are closed."),
+        equipment: str | None = Query(None, description="Only those of one machine."),
+        kind: Literal["process", "silent"] | None = Query(None, description="Only those of one kind."),
+        limit: int = Query(min(100, page_max), ge=1, le=page_max, description="Entries of the page."),
+        offset: int = Query(0, ge=0, le=1_000_000_000, description="Entries before the page."),
+    ) -> Response:
+        await service.consumer.settled()
+        found, total = service.shard.book.select(open, equipment, kind, offset, limit)
+        return _answer(views.alarm_page(found, total, offset))
+
+    @app.get("/v1/alarms/{alarm_id}", tags=["alarms"], summary="One alarm", responses=answers(views.AlarmView, 404))
+    async def one_alarm(alarm_id: str) -> Response:
+        await service.consumer.settled()
+        found = service.shard.book.get(alarm_id)
+        if found is None:
+            raise UnknownAlarm(f"there is no alarm {shown(alarm_id)}; GET /v1/alarms lists them", field="alarm_id")
+        return _answer(views.alarm_view(found))
+
+
+def _model_routes(app: FastAPI, service: Service) -> None:
+    settings = service.settings
+
+    @app.get("/v1/models", tags=["models"], summary="List models", responses=answers(views.ModelList))
+    async def list_models() -> Response:
+        return _answer(views.model_list(service.registry))
+
+    @app.post(
+        "/v1/models",
+        tags=["models"],
+        summary="Put in a model",
+        description="A zip of exactly model.safetensors and manifest.json. The first version of a name serves at once; "
+        "a further one waits to be made active.",
+        status_code=201,
+        responses=answers(views.Registered, 409, 413, 415, 422, status=201),
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string"}}}}
+        },
+    )
+    async def put_in_model(request: Request) -> Response:
+        check_type(dict(request.scope["headers"]), ZIP_TYPES, "application/zip")
+        content = await _body(request, service, settings.model_bytes_max)
+        async with service.changing_models:
+            view, name, number = await asyncio.to_thread(service.registry.registration, content)
+            service.show_models(view)
+        active = name in view.active and view.active[name].version == number
+        found = views.Registered(name, number, view.versions[name][number].artifact_id, active)
+        return _answer(found, 201)
+
+    @app.put(
+        "/v1/models/{name}/active",
+        tags=["models"],
+        summary="Make a version serve",
+        description="The switch is atomic; the memory of the machines that follow it starts anew, as `warming`.",
+        responses=answers(views.ModelEntry, 400, 404, 415, 422),
+        openapi_extra={"requestBody": {"required": True, "content": json_content(openapi.Activation)}},
+    )
+    async def activate(name: str, request: Request) -> Response:
+        check_type(dict(request.scope["headers"]), JSON_TYPES, "application/json")
+        version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
+        async with service.changing_models:
+            service.show_models(await asyncio.to_thread(service.registry.activation, name, version))
+        return _answer(views.model_entry(service.registry, name))
+
+
+async def _body(request: Request, service: Service, bytes_max: int) -> bytes:
+    reader = BodyReader(service.in_flight, bytes_max, service.settings.body_seconds_max)
+    try:
+        return await reader.read(request.receive, dict(request.scope["headers"]))
+    finally:
+        reader.close()
+
+
+def _version(content: bytes) -> int:
+    found = parse(content)
+    version = found.get("version") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or set(found) != {"version"} or type(version) is not int or version < 1:
+        raise Invalid(
+            f'the body is {shown(found)}; expected {{"version": 2}} with a number of 1 or more', field="version"
+        )
+    return version
+
+
+def _own_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/health/live", tags=["health"], summary="Whether the process answers", responses=answers(views.Health))
+    async def live() -> Response:
+        return _answer(_health("live"))
+
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        summary="Whether readings are scored now",
+        responses=answers(views.Health, 503),
+    )
+    async def ready() -> Response:
+        service.check_ready()
+        return _answer(_health("ready"))
+
+    @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        await service.consumer.settled()
+        return Response(generate_latest(service.prometheus), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(reference.page(app.openapi()), headers={"Content-Security-Policy": reference.POLICY})
+
+    def _health(status: str) -> views.Health:
+        models = len(service.registry.view.active)
+        return views.Health(status, models, len(service.shard), service.consumer.queued_readings)
+
+    plain_document = app.openapi
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.complete(plain_document())
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+# -- problems --------------------------------------------------------------------------------------------------------
+
+
+def _problems(app: FastAPI) -> None:
+    """Whatever goes wrong is answered as a problem document."""
+
+    @app.exception_handler(Problem)
+    async def refused(request: Request, problem: Problem) -> Response:
+        return _problem(problem)
+
+    @app.exception_handler(HTTPException)
+    async def by_status(request: Request, error: HTTPException) -> Response:
+        where = f"{request.method} {shown(request.url.path)}"
+        detail = {404: f"{where} is no address of this service; see /docs", 405: f"{where} is not possible; see /docs"}
+        return _problem(from_status(error.status_code, detail.get(error.status_code, str(error.detail)), error.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"] if part not in ("query", "path", "body", "header")]
+        field = plain(".".join(place))
+        if first["type"] == "json_invalid":
+            return _problem(NotJson(f"the body is not JSON: {first['msg']}"))
+        return _problem(Invalid(f"{field} is {shown(first.get('input'))}: {first['msg']}", field=field))
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return _problem(InternalError("the service failed at this request; its log says where"))
+
+
+def _problem(problem: Problem) -> Response:
+    return Response(problem.encoded(), problem.status, problem.headers, PROBLEM_JSON)

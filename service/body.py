@@ -1,0 +1,115 @@
+"""A request body, taken in piece by piece within its bounds: bytes, time, and what all requests hold together."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from service.errors import BodyTooLarge, NotGzip, RequestTimeout, UnsupportedMediaType, shown
+from service.lifecycle import InFlight
+
+GZIP = 16 + zlib.MAX_WBITS
+Headers = Mapping[bytes, bytes]
+
+
+class BodyReader:
+    """The body of one request. `held` bytes count as in flight until `close`."""
+
+    def __init__(self, in_flight: InFlight, bytes_max: int, seconds_max: float) -> None:
+        self.in_flight, self.bytes_max, self.seconds_max = in_flight, bytes_max, seconds_max
+        self.held = 0
+
+    async def read(self, receive: Receive, headers: Headers) -> bytes:
+        """The body as sent. BodyTooLarge, RequestTimeout, Unavailable; ClientDisconnect where nobody is there."""
+        self._check(declared_length(headers))
+        try:
+            async with asyncio.timeout(self.seconds_max):
+                return await self._read(receive)
+        except TimeoutError:
+            raise RequestTimeout(f"the body did not arrive within {self.seconds_max:g} seconds") from None
+
+    async def _read(self, receive: Receive) -> bytes:
+        pieces: list[bytes] = []
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect()
+            piece = message.get("body", b"")
+            self.hold(len(piece))
+            self._check(self.held)
+            pieces.append(piece)
+            more = message.get("more_body", False)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def hold(self, count: int) -> None:
+        """Count bytes as in flight."""
+        self.in_flight.take(count)
+        self.held += count
+
+    def close(self) -> None:
+        """The request is answered."""
+        self.in_flight.give(self.held)
+        self.held = 0
+
+    def _check(self, count: int) -> None:
+        if count > self.bytes_max:
+            raise BodyTooLarge(f"the body has {count} bytes or more; expected at most {self.bytes_max}")
+
+
+def declared_length(headers: Headers) -> int:
+    """What Content-Length says; 0 where it is not there or no number."""
+    text = headers.get(b"content-length", b"0")
+    return int(text) if text.isdigit() and len(text) < 19 else 0
+
+
+def check_type(headers: Headers, allowed: tuple[bytes, ...], expected: str) -> None:
+    """UnsupportedMediaType unless the Content-Type is one of `allowed` or, for JSON, ends in `+json`."""
+    found = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if found in allowed or (JSON_TYPES[0] in allowed and found.endswith(b"+json")):
+        return
+    text = shown(found.decode("latin-1")) if found else "missing"
+    raise UnsupportedMediaType(f"Content-Type is {text}; expected {expected}", field="Content-Type")
+
+
+JSON_TYPES = (b"application/json",)
+
+
+def is_gzip(headers: Headers) -> bool:
+    """Whether the body is packed; UnsupportedMediaType where it is packed otherwise than by gzip."""
+    found = headers.get(b"content-encoding", b"").strip().lower()
+    if found in (b"gzip", b"x-gzip"):
+        return True
+    if found in (b"", b"identity"):
+        return False
+    text = shown(found.decode("latin-1"))
+    raise UnsupportedMediaType(f"Content-Encoding is {text}; expected gzip or none", field="Content-Encoding")
+
+
+def inflate(content: bytes, bytes_max: int) -> bytes:
+    """Unpack gzip, one member or several. BodyTooLarge beyond `bytes_max`, however small it came; NotGzip.
+
+    >>> import gzip
+    >>> inflate(gzip.compress(b"{}"), 2)
+    b'{}'
+    """
+    pieces: list[bytes] = []
+    left = bytes_max
+    while content:
+        member = zlib.decompressobj(GZIP)
+        try:
+            piece = member.decompress(content, left + 1)
+        except zlib.error as error:
+            raise NotGzip(f"the body cannot be unpacked: {error}; expected gzip") from None
+        left -= len(piece)
+        if left < 0:
+            raise BodyTooLarge(f"the body inflates to over {bytes_max} bytes; expected at most {bytes_max}")
+        if not member.eof:
+            raise NotGzip("the gzip body ends early; expected its end")
+        pieces.append(piece)
+        content = member.unused_data.lstrip(b"\0")
+    return b"".join(pieces)

@@ -1,0 +1,57 @@
+"""POST /v1/readings: the one route where every microsecond counts, so it is plain ASGI.
+
+read (bounded) -> inflate -> decode -> queue, scored with all that waits -> encode
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from service.answer import encode
+from service.body import JSON_TYPES, BodyReader, check_type, inflate, is_gzip
+from service.errors import Problem
+from service.ingest.json_body import decode
+from service.lifecycle import Service
+from service.respond import send_bytes, send_problem
+
+
+class ReadingsRoute:
+    """The ASGI application behind POST /v1/readings."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        settings = self.service.settings
+        reader = BodyReader(self.service.in_flight, settings.body_bytes_max, settings.body_seconds_max)
+        try:
+            self.service.check_ready()
+            content = await self._answer(dict(scope["headers"]), receive, reader)
+        except Problem as problem:
+            await send_problem(send, problem)
+        except ClientDisconnect:
+            return
+        else:
+            await send_bytes(send, 200, b"application/json", content)
+        finally:
+            reader.close()
+
+    async def _answer(self, headers: dict[bytes, bytes], receive: Receive, reader: BodyReader) -> bytes:
+        settings = self.service.settings
+        check_type(headers, JSON_TYPES, "application/json")
+        packed = is_gzip(headers)
+        content = await reader.read(receive, headers)
+        apart = packed or len(content) >= settings.thread_bytes_min
+        if packed:
+            content = await asyncio.to_thread(inflate, content, settings.inflated_bytes_max)
+            reader.hold(len(content))
+        if not apart:
+            outcome = await self.service.consumer.submit(body := decode(content, self.service.limits))
+            return encode(body, outcome, settings.errors_per_body_max)
+        body = await asyncio.to_thread(decode, content, self.service.limits)
+        outcome = await self.service.consumer.submit(body)
+        return await asyncio.to_thread(encode, body, outcome, settings.errors_per_body_max)

@@ -1,0 +1,131 @@
+"""One process that serves: a lock on its data folder, uvicorn, and an end that loses nothing.
+
+SIGTERM or SIGINT: take no more connections, answer what is under way, save a snapshot, exit 0. A second signal does not
+wait for the answers. Where readings cannot be made safe any more, the process ends with 1.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from service.app import create_app
+from service.lifecycle import Service
+from service.settings import Settings, SettingsError, unknown_variables
+
+LOCK = "lock"
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+
+log = logging.getLogger("limen")
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but a signal that was obeyed is not raised again: the exit status is 0."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; at the second signal, at once."""
+        log.info("%s: stopping%s", signal.Signals(sig).name, " now" if self.should_exit else "")
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to stop; the exit status."""
+    write_logs(settings)
+    for complaint in unknown_variables(os.environ):
+        log.warning("%s", complaint)
+    with locked(settings.data_dir), closing(listen(settings.host, settings.port)) as listener:
+        service = Service(settings)
+        config = uvicorn.Config(
+            create_app(settings, service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="on",
+            ws="none",
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(settings.stop_seconds_max) or 1,
+        )
+        server = Server(config)
+        failures: list[bool] = []
+
+        def end() -> None:
+            failures.append(True)
+            server.should_exit = True
+
+        service.on_failure = end
+        host, port = listener.getsockname()[:2]
+        log.info("listening on http://%s:%d, data in %s", f"[{host}]" if ":" in host else host, port, settings.data_dir)
+        server.run(sockets=[listener])
+    if failures or not server.started:
+        return 1
+    log.info("stopped")
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; SettingsError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.set_inheritable(True)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port") from None
+    return listener
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data folder (made if absent); SettingsError where another process does."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise SettingsError(f"data folder {data_dir} cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        yield
+    except BlockingIOError:
+        holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
+        raise SettingsError(f"data folder {data_dir} is in use by process {holder}; stop it or use another") from None
+    finally:
+        os.close(descriptor)
+
+
+def write_logs(settings: Settings) -> None:
+    """Log lines to standard error, for reading or as JSON; those of uvicorn among them."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if settings.log_json else [
+        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+    ]  # fmt: skip
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("limen").setLevel(settings.log_level.upper())

@@ -1,0 +1,258 @@
+"""What the GET routes answer, as they answer it: times as text, missing numbers as null. Reads, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from models.artifact import Manifest
+from models.contract import MICROSECONDS
+from service import inspection, ring
+from service.alarms import Alarm, SensorShare
+from service.align import NEVER
+from service.ingest.times import time_text, time_texts
+from service.inspection import SensorView
+from service.registry import Registry
+from service.shard import Shard
+from service.status import REASON_NAMES, STATUS_NAMES, flag_names
+
+
+class AlarmView(msgspec.Struct):
+    """One alarm episode; `end` is null while it is open."""
+
+    id: str
+    kind: str
+    equipment: str
+    model: str
+    version: int
+    start: str
+    end: str | None
+    open: bool
+    peak: float | None
+    peak_time: str | None
+    sensors: list[SensorShare]
+
+
+class AlarmPage(msgspec.Struct):
+    """Alarms, newest first, and how many fit in all."""
+
+    alarms: list[AlarmView]
+    total: int
+    offset: int
+
+
+class EquipmentEntry(msgspec.Struct):
+    """One machine in the list: its last reading and what came of it."""
+
+    equipment: str
+    model: str | None
+    version: int | None
+    last_time: str | None
+    status: str | None
+    score: float | None
+    p_value: float | None
+    alarm: bool
+    silent: bool
+
+
+class EquipmentPage(msgspec.Struct):
+    """Machines in order of appearance, and how many there are in all."""
+
+    equipment: list[EquipmentEntry]
+    total: int
+    offset: int
+
+
+class EquipmentDetail(msgspec.Struct):
+    """One machine at its last reading. The contributions sum to `statistic`, the squared prediction error; `leading`
+    names the statistic that made the score, of which `share` is each sensor's part."""
+
+    equipment: str
+    model: str | None
+    version: int | None
+    last_time: str | None
+    status: str | None
+    reason: str
+    flags: list[str]
+    score: float | None
+    p_value: float | None
+    alarm: AlarmView | None
+    silent: bool
+    leading: str | None
+    statistic: float | None
+    sensors: list[SensorView]
+
+
+class ScoreEntry(msgspec.Struct):
+    """What came of one recent reading."""
+
+    time: str
+    status: str
+    score: float | None
+    p_value: float | None
+    alarm: bool
+    reason: str
+    flags: list[str]
+
+
+class RecentScores(msgspec.Struct):
+    """The recent readings of one machine, oldest first."""
+
+    equipment: str
+    scores: list[ScoreEntry]
+
+
+class ModelVersion(msgspec.Struct):
+    """One version of a model."""
+
+    version: int
+    artifact_id: str
+    active: bool
+    sensors: list[str]
+    interval_seconds: float
+    memory_size: int
+    warmup_ticks: int
+    false_alarm_rate: float | None
+
+
+class ModelEntry(msgspec.Struct):
+    """One model; `active` is null where none of its versions serves."""
+
+    name: str
+    default: bool
+    active: int | None
+    versions: list[ModelVersion]
+
+
+class ModelList(msgspec.Struct):
+    """All models of the registry."""
+
+    models: list[ModelEntry]
+
+
+class Registered(msgspec.Struct):
+    """Where an uploaded model is now."""
+
+    name: str
+    version: int
+    artifact_id: str
+    active: bool
+
+
+class Health(msgspec.Struct):
+    """Whether the service works, and what it has."""
+
+    status: str
+    models: int
+    equipment: int
+    queued_readings: int
+
+
+def alarm_view(alarm: Alarm) -> AlarmView:
+    """One alarm."""
+    return AlarmView(
+        id=alarm.id,
+        kind=alarm.kind,
+        equipment=alarm.equipment,
+        model=alarm.model,
+        version=alarm.version,
+        start=time_text(alarm.start),
+        end=_text(alarm.end),
+        open=alarm.open,
+        peak=alarm.peak,
+        peak_time=_text(alarm.peak_time),
+        sensors=alarm.sensors,
+    )
+
+
+def alarm_page(alarms: Iterable[Alarm], total: int, offset: int) -> AlarmPage:
+    """A page of alarms."""
+    return AlarmPage([alarm_view(alarm) for alarm in alarms], total, offset)
+
+
+def equipment_page(shard: Shard, offset: int, limit: int) -> EquipmentPage:
+    """A page of machines."""
+    ids, total = shard.equipment_ids(offset, limit)
+    return EquipmentPage([_entry(shard, offset + place, name) for place, name in enumerate(ids)], total, offset)
+
+
+def _entry(shard: Shard, slot: int, equipment: str) -> EquipmentEntry:
+    columns = shard.columns
+    bank = shard.banks.get(int(columns["bank"][slot]))
+    results, last = ring.recent(columns, slot), int(columns["last_time"][slot])
+    seen = len(results) > 0
+    return EquipmentEntry(
+        equipment=equipment,
+        model=bank.model.name if bank else None,
+        version=bank.model.version if bank else None,
+        last_time=None if last == NEVER else time_text(last),
+        status=STATUS_NAMES[results.status[-1]] if seen else None,
+        score=float(results.score[-1]) if seen else None,
+        p_value=float(results.p_value[-1]) if seen else None,
+        alarm=shard.book.current(equipment, "process") is not None,
+        silent=bool(columns["silent"][slot]),
+    )
+
+
+def equipment_detail(shard: Shard, equipment: str) -> EquipmentDetail | None:
+    """One machine; None where it has never been seen."""
+    view = inspection.view(shard, equipment)
+    if view is None:
+        return None
+    values = {name: getattr(view, name) for name in view.__struct_fields__}
+    values |= {"last_time": _text(view.last_time), "alarm": alarm_view(view.alarm) if view.alarm else None}
+    return EquipmentDetail(**values)
+
+
+def recent_scores(shard: Shard, equipment: str) -> RecentScores | None:
+    """The ring of one machine; None where it has never been seen."""
+    found = inspection.scores(shard, equipment)
+    if found is None:
+        return None
+    rows = zip(
+        time_texts(found.time) if len(found) else [],
+        found.status.tolist(),
+        found.score.tolist(),
+        found.p_value.tolist(),
+        found.alarm.tolist(),
+        found.reason.tolist(),
+        found.flags.tolist(),
+        strict=True,
+    )
+    entries = [
+        ScoreEntry(time, STATUS_NAMES[status], score, p_value, alarm, REASON_NAMES[reason], flag_names(flags))
+        for time, status, score, p_value, alarm, reason, flags in rows
+    ]
+    return RecentScores(equipment, entries)
+
+
+def model_list(registry: Registry) -> ModelList:
+    """All models, by name."""
+    return ModelList([model_entry(registry, name) for name in sorted(registry.view.versions)])
+
+
+def model_entry(registry: Registry, name: str) -> ModelEntry:
+    """One model."""
+    view = registry.view
+    active = view.active[name].version if name in view.active else None
+    versions = [_version(number, manifest, active) for number, manifest in sorted(view.versions[name].items())]
+    return ModelEntry(name, name == registry.default, active, versions)
+
+
+def _version(number: int, manifest: Manifest, active: int | None) -> ModelVersion:
+    budgets = [record.budget for record in manifest.calibration]
+    return ModelVersion(
+        version=number,
+        artifact_id=manifest.artifact_id,
+        active=number == active,
+        sensors=[sensor.name for sensor in manifest.sensors],
+        interval_seconds=manifest.interval / MICROSECONDS,
+        memory_size=manifest.p,
+        warmup_ticks=manifest.warmup_ticks,
+        false_alarm_rate=budgets[0] if budgets else None,
+    )
+
+
+def _text(time: int | None) -> str | None:
+    return None if time is None else time_text(time)
