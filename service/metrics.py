@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -113,6 +113,7 @@ class Metrics(Collector):
         self._queued: Callable[[], int] = int
         self._active: Callable[[], Mapping[str, LoadedModel]] = dict
         registry.register(self)
+        ProcessCollector(registry=registry)  # memory, processor, start time
 
     def follow(self, shard: Shard, queued: Callable[[], int], active: Callable[[], Mapping[str, LoadedModel]]) -> None:
         """What is read at every scrape: the shard, the length of the queue, the active models by name."""
