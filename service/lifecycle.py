@@ -62,6 +62,7 @@ class Service:
     in_flight: InFlight = field(init=False)
     metrics: Metrics = field(init=False)
     changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _loaded: tuple[Registry, Shard, Clock] | None = None
     _parts: tuple[Registry, Shard, Consumer, Clock] | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: bool = False
@@ -106,9 +107,18 @@ class Service:
         if self.consumer.failure is not None:
             raise Unavailable("the service could not make its last readings safe and is ending")
 
+    def load(self) -> None:
+        """Read models and state from the data folder, once: before the event loop runs, or in `start`.
+
+        ModelError or RegistryError where a model that is to serve cannot be used."""
+        if self._loaded is None:
+            self._loaded = self._load()
+
     async def start(self) -> None:
-        """Load models and state, begin to consume."""
-        registry, shard, clock = await asyncio.to_thread(self._load)
+        """Begin to consume."""
+        self.load()
+        assert self._loaded is not None
+        registry, shard, clock = self._loaded
         limits = QueueLimits(self.settings.queue_readings_max, self.settings.batch_readings_max)
         consumer = Consumer(shard, Unjournaled(shard.sequence), clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)

@@ -33,6 +33,13 @@ log = logging.getLogger("limen")
 class Server(uvicorn.Server):
     """uvicorn, but a signal that was obeyed is not raised again: the exit status is 0."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say where."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port = listener.getsockname()[:2]
+            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at the second signal, at once."""
         log.info("%s: stopping%s", signal.Signals(sig).name, " now" if self.should_exit else "")
@@ -41,12 +48,13 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> int:
-    """Serve until told to stop; the exit status."""
+    """Serve until told to stop; the exit status. SettingsError, ModelError or RegistryError where it cannot."""
     write_logs(settings)
     for complaint in unknown_variables(os.environ):
         log.warning("%s", complaint)
     with locked(settings.data_dir), closing(listen(settings.host, settings.port)) as listener:
         service = Service(settings)
+        service.load()
         config = uvicorn.Config(
             create_app(settings, service),
             log_config=None,
@@ -66,8 +74,6 @@ def serve(settings: Settings) -> int:
             server.should_exit = True
 
         service.on_failure = end
-        host, port = listener.getsockname()[:2]
-        log.info("listening on http://%s:%d, data in %s", f"[{host}]" if ":" in host else host, port, settings.data_dir)
         server.run(sockets=[listener])
     if failures or not server.started:
         return 1

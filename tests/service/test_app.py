@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from service.errors import PROBLEM_JSON
+from service.lifecycle import Service
+from tests.service import running
+from tests.service.running import check_sum, columns, rows, run, settings, time_of
+
+JSON = {"content-type": "application/json"}
+
+
+def is_problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    """The problem document of a response that is one."""
+    assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM_JSON), response.text
+    found: dict[str, Any] = response.json()
+    assert {"type", "title", "status", "detail"} <= set(found) <= {"type", "title", "status", "detail", "field", "row"}
+    assert (found["type"], found["status"]) == (f"/docs#{kind}", status)
+    return found
+
+
+def test_rows_are_scored_and_name_their_leading_sensors(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        answer = (await client.post("/v1/readings", json=rows("p1", 0, 20))).json()
+        check_sum(answer)
+        assert (answer["received"], answer["warming"], answer["scored"]) == (20, 4, 16)
+        first, last = answer["results"][0], answer["results"][-1]
+        assert first == {
+            "equipment": "p1",
+            "time": time_of(0),
+            "status": "warming",
+            "score": None,
+            "p_value": None,
+            "alarm": False,
+        }
+        assert last["status"] == "scored"
+        assert last["score"] > 0
+        assert 0 < last["p_value"] <= 1
+        shares = [sensor["share"] for sensor in last["sensors"]]
+        assert shares == sorted(shares, reverse=True)
+        assert {sensor["sensor"] for sensor in last["sensors"]} <= set(running.SENSORS)
+
+    run(settings(tmp_path), scenario)
+
+
+def test_the_three_forms_give_the_same_scores(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        a = (await client.post("/v1/readings", json=rows("a", 0, 30))).json()
+        b = (await client.post("/v1/readings", json=columns("b", 0, 30))).json()
+        c = (await client.post("/v1/readings", json={"batches": [columns("c", 0, 15), columns("c", 15, 15)]})).json()
+        packed = gzip.compress(json.dumps(columns("d", 0, 30)).encode())
+        d = (await client.post("/v1/readings", content=packed, headers={**JSON, "content-encoding": "gzip"})).json()
+        scores = [result["score"] for result in a["results"]]
+        assert [score for batch in b["batches"] for score in batch["score"]] == scores
+        assert [score for batch in c["batches"] for score in batch["score"]] == scores
+        assert d["batches"][0]["score"] == scores
+        assert [batch["equipment"] for batch in c["batches"]] == ["c", "c"]
+        for answer in (a, b, c, d):
+            check_sum(answer)
+
+    run(settings(tmp_path), scenario)
+
+
+def test_large_bodies_are_decoded_aside_with_the_same_answer(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        a = (await client.post("/v1/readings", json=columns("a", 0, 30))).json()
+        b = (await client.post("/v1/readings", json=columns("a", 0, 30))).json()
+        assert b["duplicate"] == 30
+        assert a["batches"][0]["score"] == b["batches"][0]["score"]
+
+    run(settings(tmp_path, thread_bytes_min=1), scenario)
+
+
+def test_one_bad_cell_costs_one_row(tmp_path):
+    body = rows("p1", 0, 5)
+    body["readings"][2]["values"]["sensor-1"] = "n/a"
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        response = await client.post("/v1/readings", json=body)
+        answer = response.json()
+        check_sum(answer)
+        assert (response.status_code, answer["warming"], answer["rejected"]) == (200, 4, 1)
+        detail = "row 2: values of sensor 'sensor-1' is 'n/a'; expected a number or null"
+        assert answer["results"][2]["detail"] == detail
+        assert answer["results"][2]["reason"] == "bad_value"
+        assert answer["errors"] == [
+            {"row": 2, "field": "values", "reason": "bad_value", "detail": detail, "equipment": "p1"}
+        ]
+
+    run(settings(tmp_path), scenario)
+
+
+def test_a_bad_row_of_columns_is_explained(tmp_path):
+    body = columns("p1", 0, 6)
+    body["values"][5] = [1.0]
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        answer = (await client.post("/v1/readings", json=body)).json()
+        check_sum(answer)
+        (batch,) = answer["batches"]
+        assert batch["status"] == ["warming"] * 4 + ["scored", "rejected"]
+        assert batch["reason"] == [""] * 5 + ["bad_value"]
+        assert answer["errors"][0]["detail"] == "row 5: values has 1 values; expected 4, one a sensor"
+
+    run(settings(tmp_path), scenario)
+
+
+def test_an_unknown_sensor_is_named_in_the_warnings_and_counted(tmp_path):
+    body = rows("p1", 0, 3)
+    body["readings"][1]["values"]["colour"] = 5.0
+    body["readings"].append({"equipment": "p1", "time": time_of(9), "values": {"colour": 1.0}})
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        answer = (await client.post("/v1/readings", json=body)).json()
+        check_sum(answer)
+        assert (answer["warming"], answer["rejected"]) == (3, 1)
+        assert answer["results"][3]["reason"] == "no_sensor"
+        assert "'colour'" in answer["warnings"][0]
+        metrics = (await client.get("/metrics")).text
+        assert "limen_unknown_sensor_values_total 2.0" in metrics
+
+    run(settings(tmp_path), scenario)
+
+
+def test_readings_ahead_of_the_wall_clock_are_rejected(tmp_path):
+    future = {"equipment": "p1", "time": "2999-01-01T00:00:00Z", "values": {"sensor-0": 1.0}}
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        answer = (await client.post("/v1/readings", json={"readings": [future]})).json()
+        assert (answer["rejected"], answer["results"][0]["reason"]) == (1, "future")
+
+    run(settings(tmp_path, clock="wall"), scenario)
+
+
+def test_equipment_without_a_model_is_rejected(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        answer = (await client.post("/v1/readings", json=rows("p1", 0, 2))).json()
+        assert (answer["rejected"], answer["results"][0]["reason"]) == (2, "no_model")
+        assert (await client.get("/v1/models")).json() == {"models": []}
+        assert (await client.get("/health/ready")).json()["models"] == 0
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+# -- what is refused -------------------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[bytes, dict[str, str], int, str]] = [
+    (b"", JSON, 400, "not-json"),
+    (b"{", JSON, 400, "not-json"),
+    (b"[" * 200_000, JSON, 400, "not-json"),
+    (b"\xff", JSON, 400, "not-json"),
+    (b"{}", JSON, 422, "invalid"),
+    (b"{}", {}, 415, "unsupported-media-type"),
+    (b"{}", {"content-type": "text/plain"}, 415, "unsupported-media-type"),
+    (b"a=1", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported-media-type"),
+    (b"{}", {**JSON, "content-encoding": "br"}, 415, "unsupported-media-type"),
+    (b"{}", {**JSON, "content-encoding": "gzip"}, 400, "not-gzip"),
+    (gzip.compress(b'{"readings": []}')[:-9], {**JSON, "content-encoding": "gzip"}, 400, "not-gzip"),
+    (gzip.compress(b" " * 30_000_000), {**JSON, "content-encoding": "gzip"}, 413, "body-too-large"),
+    (gzip.compress(b" " * 9_000_000) * 2, {**JSON, "content-encoding": "gzip"}, 413, "body-too-large"),
+    (b" " * 8_388_609, JSON, 413, "body-too-large"),
+]
+
+
+@pytest.mark.parametrize(("content", "headers", "status", "kind"), REFUSED)
+def test_a_body_that_cannot_be_used_is_a_problem(tmp_path, content, headers, status, kind):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        is_problem(await client.post("/v1/readings", content=content, headers=headers), status, kind)
+        assert service.in_flight.held == 0
+        assert (await client.post("/v1/readings", json=rows("p1", 0, 1))).status_code == 200
+
+    run(settings(tmp_path), scenario)
+
+
+def test_a_body_that_streams_in_is_counted_as_it_comes(tmp_path):
+    sent = 0
+
+    async def stream() -> Any:
+        nonlocal sent
+        for _ in range(1000):
+            sent += 1
+            yield b" " * 100_000
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        is_problem(await client.post("/v1/readings", content=stream(), headers=JSON), 413, "body-too-large")
+
+    run(settings(tmp_path), scenario)
+    assert sent <= 85
+
+
+def test_a_body_that_does_not_arrive_is_given_up(tmp_path):
+    async def stall() -> Any:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        is_problem(await client.post("/v1/readings", content=stall(), headers=JSON), 408, "request-timeout")
+
+    run(settings(tmp_path, body_seconds_max=0.05), scenario)
+
+
+def test_more_in_flight_than_there_is_room_for_is_told_to_come_back(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        service.in_flight.take(service.in_flight.bytes_max)
+        response = await client.post("/v1/readings", json=rows("p1", 0, 1))
+        is_problem(response, 503, "unavailable")
+        assert response.headers["retry-after"] == "1"
+        service.in_flight.give(service.in_flight.bytes_max)
+
+    run(settings(tmp_path), scenario)
+
+
+def test_a_full_queue_is_told_with_the_time_to_come_back(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        posts = [client.post("/v1/readings", json=columns(f"p{i}", 0, 50)) for i in range(40)]
+        responses = await asyncio.gather(*posts)
+        full = [response for response in responses if response.status_code == 503]
+        assert full
+        assert any(response.status_code == 200 for response in responses)
+        for response in full:
+            is_problem(response, 503, "queue-full")
+            assert int(response.headers["retry-after"]) >= 1
+
+    run(settings(tmp_path, queue_readings_max=100, body_readings_max=100, batch_readings_max=50), scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "kind"),
+    [
+        ("GET", "/nowhere", 404, "no-route"),
+        ("GET", "/v1/readings", 405, "method-not-allowed"),
+        ("DELETE", "/v1/alarms", 405, "method-not-allowed"),
+        ("GET", "/v1/equipment/nobody", 404, "unknown-equipment"),
+        ("GET", "/v1/equipment/nobody/scores", 404, "unknown-equipment"),
+        ("GET", "/v1/equipment/%00%0a", 404, "unknown-equipment"),
+        ("GET", "/v1/alarms/0-0-0", 404, "unknown-alarm"),
+        ("GET", "/v1/equipment?limit=0", 422, "invalid"),
+        ("GET", "/v1/equipment?limit=1001", 422, "invalid"),
+        ("GET", "/v1/equipment?offset=-1", 422, "invalid"),
+        ("GET", "/v1/equipment?limit=many", 422, "invalid"),
+        ("GET", "/v1/alarms?kind=loud", 422, "invalid"),
+        ("GET", "/v1/alarms?open=perhaps", 422, "invalid"),
+        ("GET", "/docs/../etc", 404, "no-route"),
+    ],
+)
+def test_what_the_framework_refuses_is_a_problem_too(tmp_path, method, path, status, kind):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        is_problem(await client.request(method, path), status, kind)
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+def test_a_defect_is_told_as_one_and_counted(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        book, service.shard.book = service.shard.book, None  # type: ignore[assignment]
+        is_problem(await client.get("/v1/alarms"), 500, "internal-error")
+        service.shard.book = book
+        metrics = (await client.get("/metrics")).text
+        assert 'limen_request_duration_seconds_count{route="other",status="500"} 1.0' in metrics
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+# -- reading back ------------------------------------------------------------------------------------------------------
+
+
+def test_equipment_is_listed_in_pages_and_shown_one_by_one(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        for name in ("pump 1", "line/2", "ポンプ3"):
+            await client.post("/v1/readings", json=columns(name, 0, 10))
+        page = (await client.get("/v1/equipment?limit=2&offset=1")).json()
+        assert (page["total"], page["offset"]) == (3, 1)
+        assert [one["equipment"] for one in page["equipment"]] == ["line/2", "ポンプ3"]
+        for name in ("pump 1", "line%2F2", "line/2", "ポンプ3"):
+            found = (await client.get(f"/v1/equipment/{name}")).json()
+            assert (found["model"], found["version"], found["status"]) == ("pumps", 1, "scored")
+            assert found["last_time"] == time_of(9)
+            assert [sensor["sensor"] for sensor in found["sensors"]] == list(running.SENSORS)
+            contributions = sum(sensor["contribution"] for sensor in found["sensors"])
+            assert contributions == pytest.approx(found["statistic"])
+            assert {"actual", "expected"} <= set(found["sensors"][0])
+            recent = (await client.get(f"/v1/equipment/{name}/scores")).json()
+            assert [entry["status"] for entry in recent["scores"]] == ["warming"] * 4 + ["scored"] * 6
+            assert recent["scores"][-1]["score"] == found["score"]
+
+    run(settings(tmp_path), scenario)
+
+
+def test_an_alarm_is_listed_with_its_sensors_and_ends(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        body = columns("p1", 0, 120)
+        for row in body["values"][40:60]:
+            row[2] += 50.0
+        answer = (await client.post("/v1/readings", json=body)).json()
+        assert any(answer["batches"][0]["alarm"])
+        page = (await client.get("/v1/alarms?kind=process&equipment=p1")).json()
+        assert page["total"] >= 1
+        alarm = page["alarms"][-1]
+        assert alarm["sensors"][0]["sensor"] == "sensor-2"
+        assert time_of(40) <= alarm["start"] <= time_of(60)
+        assert alarm["peak"] > 1
+        assert (await client.get(f"/v1/alarms/{alarm['id']}")).json() == alarm
+        open_ones = (await client.get("/v1/alarms?open=true")).json()["total"]
+        closed = (await client.get("/v1/alarms?open=false")).json()["total"]
+        assert open_ones + closed == page["total"]
+
+    run(settings(tmp_path), scenario)
+
+
+def test_a_machine_that_falls_silent_is_alarmed(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("quiet", 0, 10))
+        await client.post("/v1/readings", json=columns("loud", 0, 40))
+        await service.consumer.sweep()
+        (alarm,) = (await client.get("/v1/alarms?kind=silent")).json()["alarms"]
+        assert (alarm["equipment"], alarm["open"]) == ("quiet", True)
+
+    run(settings(tmp_path), scenario)
+
+
+def test_the_state_goes_on_after_a_stop_and_a_start(tmp_path):
+    scores: list[float] = []
+
+    async def first(client: httpx.AsyncClient, service: Service) -> None:
+        whole = (await client.post("/v1/readings", json=columns("whole", 0, 60))).json()
+        scores.extend(whole["batches"][0]["score"][30:])
+        await client.post("/v1/readings", json=columns("halves", 0, 30))
+
+    async def second(client: httpx.AsyncClient, service: Service) -> None:
+        answer = (await client.post("/v1/readings", json=columns("halves", 30, 30))).json()
+        assert answer["batches"][0]["score"] == scores
+        again = (await client.post("/v1/readings", json=columns("halves", 55, 5))).json()
+        assert (again["duplicate"], again["batches"][0]["score"]) == (5, scores[-5:])
+
+    run(settings(tmp_path), first)
+    run(settings(tmp_path, model=None), second)
+
+
+# -- hosts, metrics, reference -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        *(("localhost", True), ("LOCALHOST:8000", True), ("127.0.0.1:80", True), ("[::1]:8000", True), ("[::1]", True)),
+        *(("evil.example", False), ("localhost.evil.example", False), ("", False)),
+        *(("a.plant.example", True), ("plant.example", False), ("xplant.example", False)),
+    ],
+)
+def test_only_hosts_on_the_list_are_answered(tmp_path, host, allowed):
+    hosts = ["localhost", "127.0.0.1", "[::1]", "*.plant.example"]
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        response = await client.get("/v1/models", headers={"host": host})
+        if allowed:
+            assert response.status_code == 200
+        else:
+            is_problem(response, 400, "host-refused")
+        assert (await client.get("/health/live", headers={"host": host})).status_code == 200
+
+    run(settings(tmp_path, model=None, hosts_allowed=hosts), scenario)
+
+
+def test_metrics_do_not_grow_with_machines(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        async def series() -> int:
+            text = (await client.get("/metrics")).text
+            return sum(not line.startswith("#") for line in text.splitlines())
+
+        await client.post("/v1/readings", json=columns("p0", 0, 10))
+        await client.get("/metrics")
+        before = await series()
+        for i in range(1, 30):
+            await client.post("/v1/readings", json=columns(f"p{i}", 0, 10))
+        assert await series() == before
+        assert "p29" not in (await client.get("/metrics")).text
+
+    run(settings(tmp_path), scenario)
+
+
+def test_the_reference_page_loads_nothing_and_tells_every_route_and_error(tmp_path):
+    from service.errors import tree
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        response = await client.get("/docs")
+        text = response.text
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        for loading in ("<script", "<link", "<img", "src=", "http://", "https://", "@import", "url("):
+            assert loading not in text
+        document = (await client.get("/openapi.json")).json()
+        assert "/v1/readings" in document["paths"]
+        for path in document["paths"]:
+            assert path in text
+        for kind in tree():
+            assert f"id='{kind.kind}'" in text
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+def test_every_reference_of_the_openapi_document_leads_somewhere(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        response = await client.get("/openapi.json")
+        schemas = response.json()["components"]["schemas"]
+        found = {part.split('"')[0] for part in response.text.split("#/components/schemas/")[1:]}
+        assert found <= set(schemas)
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+def test_a_stopping_service_is_not_ready(tmp_path: Path) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        assert (await client.get("/health/ready")).status_code == 200
+        await service.stop()
+        is_problem(await client.get("/health/ready"), 503, "stopping")
+        is_problem(await client.post("/v1/readings", json=rows("p1", 0, 1)), 503, "stopping")
+        assert (await client.get("/health/live")).status_code == 200
+
+    run(settings(tmp_path), scenario)

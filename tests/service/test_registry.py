@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models import artifact
+from models.contract import ModelError
+from service.errors import Conflict, ModelRefused, UnknownModel
+from service.lifecycle import Service
+from service.registry import Registry, RegistryError, RegistryLimits, Routing
+from tests.service.running import columns, model_folder, run, settings
+from tests.service.test_app import is_problem
+
+
+def upload(name: str = "pumps", seed: int = 0) -> bytes:
+    """A zip of an artifact."""
+    folder, buffer = model_folder(name, seed), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in (artifact.MANIFEST, artifact.TENSORS):
+            archive.write(folder / file, file)
+    return buffer.getvalue()
+
+
+def registry(folder: Path, *uploads: bytes, routing: Routing | None = None) -> Registry:
+    found = Registry(folder, routing)
+    for content in uploads:
+        found.show(found.registration(content)[0])
+    return found
+
+
+def serving(found: Registry, equipment: str = "p1") -> tuple[str, int] | None:
+    model = found.resolve(equipment)
+    return None if model is None else (model.name, model.version)
+
+
+def test_an_assignment_comes_before_patterns_and_they_before_the_default(tmp_path):
+    routing = Routing({"fan-9": "a"}, {"fan-*": "b", "*-9": "a"}, "c")
+    found = registry(tmp_path, upload("a"), upload("b"), upload("c"), routing=routing)
+    names = {equipment: (serving(found, equipment) or ("", 0))[0] for equipment in ("fan-9", "fan-1", "x-9", "y")}
+    assert names == {"fan-9": "a", "fan-1": "b", "x-9": "a", "y": "c"}
+
+
+def test_equipment_assigned_to_a_model_that_is_not_there_has_none(tmp_path):
+    found = registry(tmp_path, upload("a"), routing=Routing({}, {"fan-*": "nowhere"}))
+    assert (serving(found, "fan-1"), serving(found, "p")) == (None, ("a", 1))
+
+
+def test_the_first_model_serves_and_further_versions_wait(tmp_path):
+    found = registry(tmp_path, upload(seed=0), upload(seed=1), upload("fans"))
+    assert (found.default, serving(found)) == ("pumps", ("pumps", 1))
+    assert {name: list(versions) for name, versions in found.view.versions.items()} == {"pumps": [1, 2], "fans": [1]}
+    found.show(found.activation("pumps", 2))
+    assert serving(found) == ("pumps", 2)
+
+
+def test_the_same_content_again_changes_nothing(tmp_path):
+    found = registry(tmp_path, upload(seed=0), upload(seed=1))
+    view, name, number = found.registration(upload(seed=1))
+    assert (view, name, number) == (found.view, "pumps", 2)
+
+
+def test_what_serves_is_still_there_after_a_start(tmp_path):
+    first = registry(tmp_path, upload(seed=0), upload(seed=1))
+    first.show(first.activation("pumps", 2))
+    again = Registry(tmp_path)
+    assert (serving(again), again.default) == (("pumps", 2), "pumps")
+    model = again.resolve("x")
+    assert model is not None
+    assert again.model_of(model.artifact_id) is model
+    older = first.view.versions["pumps"][1].artifact_id
+    found = again.model_of(older)
+    assert found is not None
+    assert (found.artifact_id, found.version) == (older, 1)
+    assert again.model_of("gone") is None
+
+
+def test_an_artifact_put_in_from_a_folder_becomes_the_default_and_active(tmp_path):
+    found = registry(tmp_path, upload("a"))
+    found.show(found.installation(model_folder("b", 1)))
+    assert serving(found) == ("b", 1)
+    found.show(found.installation(model_folder("b", 2)))
+    assert serving(found) == ("b", 2)
+    found.show(found.installation(model_folder("b", 1)))
+    assert serving(found) == ("b", 1)
+
+
+def test_a_view_does_not_change_while_somebody_reads_it(tmp_path):
+    found = registry(tmp_path, upload(seed=0), upload(seed=1))
+    before = found.view
+    found.show(found.activation("pumps", 2))
+    assert before.active["pumps"].version == 1
+
+
+def test_leftovers_of_an_upload_are_removed_and_unnamed_versions_are_not_active(tmp_path):
+    registry(tmp_path, upload(seed=0))
+    (tmp_path / ".incoming-1").mkdir()
+    shutil.copytree(model_folder(seed=1), tmp_path / "pumps" / "7")
+    (tmp_path / "pumps" / "notes").mkdir()
+    found = Registry(tmp_path)
+    assert not (tmp_path / ".incoming-1").exists()
+    assert (list(found.view.versions["pumps"]), serving(found)) == ([1, 7], ("pumps", 1))
+
+
+def test_an_active_version_that_is_damaged_stops_the_start_and_another_does_not(tmp_path):
+    found = registry(tmp_path, upload(seed=0), upload(seed=1))
+    (tmp_path / "pumps" / "2" / "manifest.json").write_text("{")
+    again = Registry(tmp_path)
+    assert "version 2 is damaged" in again.notes[0]
+    assert serving(again) == ("pumps", 1)
+    (tmp_path / "pumps" / "1" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(RegistryError, match="pumps version 1 is active and cannot be used"):
+        Registry(tmp_path)
+    (tmp_path / "pumps" / "1" / "manifest.json").write_text("{")
+    with pytest.raises(RegistryError, match="pumps version 1 is active and damaged"):
+        Registry(tmp_path)
+    shutil.rmtree(tmp_path / "pumps" / "1")
+    gone = Registry(tmp_path)
+    assert "is gone" in " ".join(gone.notes)
+    assert serving(gone) is None
+    assert found.view
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 9}', '{"more": 1}', '{"active": {"a": "x"}}'])
+def test_an_index_that_cannot_be_read_stops_the_start(tmp_path, content):
+    (tmp_path / "index.json").write_text(content)
+    with pytest.raises(RegistryError, match=r"index\.json"):
+        Registry(tmp_path)
+
+
+def test_what_is_not_there_cannot_be_activated(tmp_path):
+    found = registry(tmp_path, upload(seed=0), upload(seed=1))
+    with pytest.raises(UnknownModel, match="no model 'fans'"):
+        found.activation("fans", 1)
+    with pytest.raises(UnknownModel, match="no version 3; it has 1, 2"):
+        found.activation("pumps", 3)
+    (tmp_path / "pumps" / "2" / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ModelRefused):
+        found.activation("pumps", 2)
+    assert serving(found) == ("pumps", 1)
+
+
+def test_the_registry_is_bounded(tmp_path):
+    found = Registry(tmp_path, None, RegistryLimits(models=1, versions=1))
+    found.show(found.registration(upload(seed=0))[0])
+    with pytest.raises(Conflict, match="1 models"):
+        found.registration(upload("fans"))
+    with pytest.raises(Conflict, match="1 versions"):
+        found.registration(upload(seed=1))
+
+
+def test_a_folder_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(ModelError):
+        Registry(tmp_path / "models").installation(tmp_path)
+
+
+# -- over HTTP -------------------------------------------------------------------------------------------------------
+
+ZIP = {"content-type": "application/zip"}
+
+
+def test_a_model_is_put_in_and_switched_to_with_its_memory_starting_anew(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        first = await client.post("/v1/models", content=upload(seed=0), headers=ZIP)
+        assert (first.status_code, first.json()["version"], first.json()["active"]) == (201, 1, True)
+        await client.post("/v1/readings", json=columns("p1", 0, 20))
+        second = (await client.post("/v1/models", content=upload(seed=1), headers=ZIP)).json()
+        assert (second["version"], second["active"]) == (2, False)
+        before = (await client.post("/v1/readings", json=columns("p1", 20, 5))).json()
+        assert before["scored"] == 5
+        switched = (await client.put("/v1/models/pumps/active", json={"version": 2})).json()
+        assert (switched["active"], [v["active"] for v in switched["versions"]]) == (2, [False, True])
+        after = (await client.post("/v1/readings", json=columns("p1", 25, 10))).json()
+        assert after["batches"][0]["status"] == ["warming"] * 4 + ["scored"] * 6
+        assert (await client.get("/v1/equipment/p1")).json()["version"] == 2
+        assert 'limen_model_info{model="pumps",version="2"} 1.0' in (await client.get("/metrics")).text
+        (entry,) = (await client.get("/v1/models")).json()["models"]
+        assert (entry["name"], entry["default"], entry["active"]) == ("pumps", True, 2)
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "kind"),
+    [
+        (b"", ZIP, 422, "model-refused"),
+        (b"PK", ZIP, 422, "model-refused"),
+        (b"{}", {"content-type": "application/json"}, 415, "unsupported-media-type"),
+        (b" " * 2_000_000, ZIP, 413, "body-too-large"),
+    ],
+)
+def test_an_upload_that_is_no_model_is_refused(tmp_path, content, headers, status, kind):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        is_problem(await client.post("/v1/models", content=content, headers=headers), status, kind)
+
+    run(settings(tmp_path, model=None, model_bytes_max=1_000_000), scenario)
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "kind"),
+    [
+        (b'{"version": 9}', 404, "unknown-model"),
+        (b'{"version": "1"}', 422, "invalid"),
+        (b'{"version": true}', 422, "invalid"),
+        (b'{"version": 0}', 422, "invalid"),
+        (b'{"version": 1, "path": "/etc"}', 422, "invalid"),
+        (b"[1]", 422, "invalid"),
+        (b"{", 400, "not-json"),
+        (b"", 400, "not-json"),
+        (b" " * 5000, 413, "body-too-large"),
+    ],
+)
+def test_a_switch_that_makes_no_sense_is_refused(tmp_path, content, status, kind):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        headers = {"content-type": "application/json"}
+        is_problem(await client.put("/v1/models/pumps/active", content=content, headers=headers), status, kind)
+
+    run(settings(tmp_path), scenario)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.serve import listen, locked
+from service.settings import SettingsError
+from tests.service.running import columns, model_folder, rows
+
+PROGRAM = "import sys; from service.serve import serve; from service.settings import load; sys.exit(serve(load()))"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def process(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service in a process of its own, and its address."""
+    given = {"LIMEN_DATA_DIR": str(data_dir), "LIMEN_PORT": "0", "LIMEN_CLOCK": "event", "LIMEN_LOG_JSON": "1"}
+    environment = {**os.environ, **given, **variables}
+    started = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stderr is not None
+    try:
+        url = ""
+        for line in started.stderr:
+            event = json.loads(line)["event"]
+            if event.startswith("listening on "):
+                url = event.split()[2].rstrip(",")
+                break
+        assert url, "the service ended before it listened"
+        reader = threading.Thread(target=started.stderr.read)
+        reader.start()
+        yield started, url
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.wait(10)
+        reader.join(10)
+        started.stderr.close()
+
+
+def wait_until_ready(client: httpx.Client) -> None:
+    for _ in range(200):
+        try:
+            if client.get("/health/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    raise AssertionError("the service did not become ready")
+
+
+def test_sigterm_answers_what_is_under_way_saves_and_ends_with_0(tmp_path):
+    variables = {"LIMEN_MODEL": str(model_folder())}
+    with process(tmp_path, **variables) as (started, url), httpx.Client(base_url=url, trust_env=False) as client:
+        wait_until_ready(client)
+        body = client.post("/v1/readings", json=columns("p1", 0, 30)).json()
+        assert body["scored"] == 26
+        with pytest.raises(SettingsError, match=f"in use by process {started.pid}"), locked(tmp_path):
+            pass
+        half = socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0))
+        content = json.dumps(rows("p1", 30, 1)).encode()
+        head = ["POST /v1/readings HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+        head += [f"Content-Length: {len(content)}", "", ""]
+        half.sendall("\r\n".join(head).encode() + content[:20])
+        time.sleep(0.2)
+        started.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        half.sendall(content[20:])
+        answered = b""
+        while piece := half.recv(65536):
+            answered += piece
+        half.close()
+        assert started.wait(20) == 0
+    assert answered.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert list((tmp_path / "snapshots").glob("snapshot-*.safetensors"))
+    with process(tmp_path) as (started, url), httpx.Client(base_url=url, trust_env=False) as client:
+        wait_until_ready(client)
+        assert client.get("/v1/equipment").json()["total"] == 1
+        assert client.post("/v1/readings", json=columns("p1", 30, 6)).json()["duplicate"] == 1
+        started.send_signal(signal.SIGINT)
+        assert started.wait(20) == 0
+
+
+def test_a_data_folder_is_held_by_one_process_at_a_time(tmp_path):
+    in_use = pytest.raises(SettingsError, match=f"in use by process {os.getpid()}")
+    with locked(tmp_path), in_use, locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingsError, match="cannot be used"), locked(tmp_path / "file" / "data"):
+        pass
+
+
+def test_an_address_that_is_taken_is_named():
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        with pytest.raises(SettingsError, match="choose another port"):
+            listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_a_model_that_cannot_be_used_ends_the_start_with_1(tmp_path):
+    environment = {**os.environ, "LIMEN_DATA_DIR": str(tmp_path), "LIMEN_PORT": "0", "LIMEN_MODEL": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "manifest.json is not there" in ended.stderr
