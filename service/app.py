@@ -42,6 +42,7 @@ from service.readings import ReadingsRoute
 from service.settings import Settings
 
 ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zip-compressed")
+ZIP_SCHEMA = {"type": "string", "format": "binary"}
 ACTIVATION_BYTES_MAX = 4096
 
 log = logging.getLogger("limen")
@@ -161,9 +162,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         "a further one waits to be made active.",
         status_code=201,
         responses=answers(views.Registered, 409, 413, 415, 422, status=201),
-        openapi_extra={
-            "requestBody": {"required": True, "content": {"application/zip": {"schema": {"type": "string"}}}}
-        },
+        openapi_extra={"requestBody": {"required": True, "content": {"application/zip": {"schema": ZIP_SCHEMA}}}},
     )
     async def put_in_model(request: Request) -> Response:
         check_type(dict(request.scope["headers"]), ZIP_TYPES, "application/zip")

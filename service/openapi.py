@@ -5,13 +5,16 @@ Schemas of answers come from the types that are encoded (msgspec), so that docum
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from service import answer, views
 from service.errors import PROBLEM_JSON
 
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 REFERENCE = "#/components/schemas/{name}"
 
 PROBLEM_SCHEMA: dict[str, Any] = {
@@ -29,39 +32,39 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 
-class Reading(msgspec.Struct):
+class Reading(msgspec.Struct, forbid_unknown_fields=True):
     """The values of one equipment's sensors at one instant; null is a missing value, a time has a zone."""
 
-    equipment: str
-    time: str
-    values: dict[str, float | None]
+    equipment: Name
+    time: Time
+    values: dict[Name, float | None]
 
 
-class Columns(msgspec.Struct):
+class Columns(msgspec.Struct, forbid_unknown_fields=True):
     """Readings of one equipment: `values[i]` were read at `times[i]`, in the order of `sensors`."""
 
-    equipment: str
-    sensors: list[str]
-    times: list[str]
+    equipment: Name
+    sensors: list[Name]
+    times: list[Time]
     values: list[list[float | None]]
 
 
-class Rows(msgspec.Struct):
+class Rows(msgspec.Struct, forbid_unknown_fields=True):
     """Readings one by one."""
 
     readings: list[Reading]
 
 
-class Batches(msgspec.Struct):
+class Batches(msgspec.Struct, forbid_unknown_fields=True):
     """Columns of several equipments."""
 
     batches: list[Columns]
 
 
-class Activation(msgspec.Struct):
+class Activation(msgspec.Struct, forbid_unknown_fields=True):
     """The version that is to serve."""
 
-    version: int
+    version: Annotated[int, Meta(ge=1)]
 
 
 ANSWERS: tuple[type[msgspec.Struct], ...] = (

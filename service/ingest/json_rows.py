@@ -124,13 +124,13 @@ def _check_fields(found: Any, what: str, fields: tuple[str, ...]) -> dict[str, A
     if not isinstance(found, dict):
         raise Refused(what, f"is {shown(found)}; expected an object with {', '.join(fields)}")
     if isinstance(found, RepeatedKey):
-        raise Refused(found.key, f"({shown(found.key)}) occurs twice; expected once")
+        raise Refused(found.key, "occurs twice; expected once")
     for name in fields:
         if name not in found:
             raise Refused(name, f"is missing; expected {', '.join(fields)}")
     for name in found:
         if name not in fields:
-            raise Refused(name, f"({shown(name)}) is an unknown field; expected {', '.join(fields)}")
+            raise Refused(name, f"is an unknown field; expected {', '.join(fields)}")
     return found
 
 

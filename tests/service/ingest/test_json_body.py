@@ -175,7 +175,7 @@ BAD_READINGS = [
     (reading(equipment="x" * 10_000), "equipment has 10000 characters; expected at most 256"),
     (reading(equipment="pump\n7"), "equipment is 'pump\\n7'; expected text without control characters"),
     (reading(equipment="\ud800"), "expected text without control characters"),
-    (reading(colour="red"), "('colour') is an unknown field"),
+    (reading(colour="red"), "colour is an unknown field"),
     ({"equipment": "a", "time": T}, "values is missing"),
     ("text", "reading is 'text'; expected an object"),
     ([[[]]], "reading is an array of 1"),
