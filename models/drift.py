@@ -7,8 +7,9 @@
 - memory drift: Mahalanobis distance of the decayed mean memory from the training mean, in standard deviations.
 
 Distributions are counted in the cells between `EDGES` standardised values, so the distance is that of the counts:
-W1 = sum over cells of |F - F_recent| times the width of the cell. Recent means: a reading's weight halves every
-`half_life` readings.
+W1 = sum over cells of the width of the cell times the mean of |F - F_recent| at its two edges. Cells are 0.25 wide to
+5 standard deviations, then coarse to 32, where the distance ends: a sensor that is 1000 away reads 32. Recent means: a
+reading's weight halves every `half_life` readings.
 """
 
 from __future__ import annotations
@@ -104,12 +105,15 @@ class DriftMonitor:
         self._weight += n
 
     def input_drift(self) -> Floats:
-        """(d,) distance per sensor in training standard deviations; NaN before there is enough."""
+        """(d,) distance per sensor in training standard deviations; NaN before there is enough, and for a sensor that
+        training never saw."""
         seen = self._cells.sum(1)
-        recent = np.cumsum(self._cells / np.maximum(seen, 1e-12)[:, None], axis=1)[:, :-2]
-        trained = np.cumsum(self.reference.cells, axis=1, dtype=np.float64)[:, :-2]
-        distance = (np.abs(recent - trained)[:, :] * np.diff(EDGES)).sum(1)
-        return np.where(seen >= RECENT_MIN, distance, np.nan)
+        recent = np.cumsum(self._cells / np.maximum(seen, 1e-12)[:, None], axis=1)[:, :-1]
+        trained = np.cumsum(self.reference.cells, axis=1, dtype=np.float64)[:, :-1]
+        apart = np.abs(recent - trained)
+        distance = ((apart[:, 1:] + apart[:, :-1]) / 2 * np.diff(EDGES)).sum(1)
+        known = self.reference.cells.any(1)
+        return np.where(known & (seen >= RECENT_MIN), distance, np.nan)
 
     def score_drift(self) -> float:
         """Greatest difference between the recent distribution of p-values and the uniform one; NaN before there is

@@ -1,10 +1,10 @@
 """Scores -> alarm episodes; pure.
 
 An episode opens after `needed` *fresh* exceedances in the last `of` ticks and closes `quiet` ticks after the last
-exceedance. Fresh means that the tick itself supports the score (`Ticks.fresh`): a spike that only lingers in a smoothed
-statistic counts once. Defaults: three of eight ticks rejects single spikes and the two-tick echo of a step that the
-next reading takes back, and delays an alarm by two ticks; thirty quiet ticks, the longest smoothing, keep one cause
-from opening several episodes.
+exceedance; closing spends the evidence, so that the next episode needs its own. Fresh means that the tick itself
+supports the score (`Ticks.fresh`): a spike that only lingers in a smoothed statistic counts once. Defaults: three of
+eight ticks rejects single spikes and the two-tick echo of a step that the next reading takes back, and delays an alarm
+by two ticks; thirty quiet ticks, the longest smoothing, keep one cause from opening several episodes.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _while_open(rule: EpisodeRule, phase: Phase, bits: int, score: float, time: 
         peak, peak_time = (score, time) if higher else (phase.peak, phase.peak_time)
         return Phase(True, bits, 0, phase.opened, time, peak, peak_time), None
     if phase.quiet + 1 >= rule.quiet:
-        return replace(phase, open=False, bits=bits, quiet=0), "closed"
+        return replace(phase, open=False, bits=0, quiet=0), "closed"
     return replace(phase, bits=bits, quiet=phase.quiet + 1), None
 
 

@@ -78,3 +78,25 @@ def conditional(residual: Floats, missing: Floats, covariance: Floats) -> Floats
     elif missing.any():
         whole[missing] = 0.0
     return whole
+
+
+def alarms(ticks: list[tuple[float, bool, int]], needed: int, of: int, quiet: int) -> list[tuple[int, int | None]]:
+    """(start, end) of alarms: fresh exceedances counted in a window of scored ticks since the alarm before."""
+    found: list[tuple[int, int | None]] = []
+    window: list[bool] = []
+    start, last, under = None, 0, 0
+    for score, fresh, time in ticks:
+        if score != score:
+            continue
+        window = [*window, fresh][-of:]
+        if start is None:
+            if sum(window) >= needed:
+                start, last, under = time, time, 0
+        elif score >= 1:
+            last, under = time, 0
+        else:
+            under += 1
+            if under == quiet:
+                found.append((start, last))
+                start, window = None, []
+    return found if start is None else [*found, (start, None)]

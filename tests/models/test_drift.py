@@ -34,6 +34,22 @@ def test_a_shift_is_measured_in_training_standard_deviations_of_its_sensor_alone
     assert drift[[0, 2]].max() < 0.08
 
 
+@pytest.mark.parametrize(("shift", "resolution"), [(3.0, 0.1), (6.5, 1.0), (20.0, 5.0)])
+def test_a_shift_down_counts_as_much_as_the_same_shift_up(shift: float, resolution: float) -> None:
+    up, down = fed(shift=shift).input_drift()[1], fed(shift=-shift).input_drift()[1]
+    assert up == pytest.approx(down, abs=0.1)
+    assert up == pytest.approx(shift, abs=resolution)
+
+
+def test_nothing_is_said_of_a_sensor_that_training_never_saw() -> None:
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(1000, 3))
+    z[:, 1] = np.nan
+    monitor = DriftMonitor(DriftReference.fit(z, rng.normal(size=(1000, 2))))
+    monitor.update(np.zeros((200, 3), np.float32), np.full(200, 0.5, np.float32), np.zeros((200, 2), np.float32))
+    assert np.isnan(monitor.input_drift()).tolist() == [False, True, False]
+
+
 def test_a_wider_spread_is_drift_as_well() -> None:
     assert fed(spread=2.0).input_drift()[1] == pytest.approx(np.sqrt(2 / np.pi), abs=0.08)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.episodes import Episode, EpisodeRule, Phase, advance, episodes, fold
+from tests import naive
 
 RULE = EpisodeRule(needed=3, of=8, quiet=5)
 
@@ -60,6 +61,24 @@ def test_a_machine_at_rest_is_left_as_it_is_by_a_quiet_tick(drawn: list[tuple[fl
         phase, _ = advance(RULE, phase, score, fresh and score >= 1, t)
         if phase.at_rest:
             assert advance(RULE, phase, 0.5, False, t + 1) == (phase, None)
+
+
+rules = st.builds(
+    lambda needed, more, quiet: EpisodeRule(needed, needed + more, quiet),
+    st.integers(1, 4), st.integers(0, 8), st.integers(1, 12),
+)  # fmt: skip
+
+
+@given(ticks, rules)
+def test_episodes_are_those_of_counting_in_a_window(drawn: list[tuple[float, bool]], rule: EpisodeRule) -> None:
+    rows = [(score, fresh and score >= 1, t) for t, (score, fresh) in enumerate(drawn)]
+    assert [(e.start, e.end) for e in fold(rows, rule)] == naive.alarms(rows, rule.needed, rule.of, rule.quiet)
+
+
+@given(ticks, rules)
+def test_an_alarm_opens_only_on_fresh_evidence(drawn: list[tuple[float, bool]], rule: EpisodeRule) -> None:
+    rows = [(score, fresh and score >= 1, t) for t, (score, fresh) in enumerate(drawn)]
+    assert all(rows[episode.start][1] for episode in fold(rows, rule))
 
 
 @pytest.mark.parametrize("numbers", [(0, 8, 5), (9, 8, 5), (3, 64, 5), (3, 8, 0)])
