@@ -100,3 +100,15 @@ def alarms(ticks: list[tuple[float, bool, int]], needed: int, of: int, quiet: in
                 found.append((start, last))
                 start, window = None, []
     return found if start is None else [*found, (start, None)]
+
+
+def average_precision(score: list[float], anomalous: list[bool]) -> float:
+    """Every distinct score as a threshold, falling; precision there, weighted by the recall that it adds."""
+    total, before = 0.0, 0.0
+    for threshold in sorted(set(score), reverse=True):
+        detected = [s >= threshold for s in score]
+        hits = sum(d and a for d, a in zip(detected, anomalous, strict=True))
+        recall = hits / sum(anomalous)
+        total += (recall - before) * hits / sum(detected)
+        before = recall
+    return total
