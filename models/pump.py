@@ -12,8 +12,8 @@ Q the flow through the pump (m3/h) and s the severity of a fault, 0 to 1:
 
 Bearing wear warms its bearing and triples its vibration; cavitation, behind a strainer that clogs, lowers
 suction and head, makes both unsteady and shakes the pump; a transmitter may drift away or show its last value on.
-Speed follows a schedule of three operating points, higher by day. Demand, tank level, vibration and every transmitter
-carry autocorrelated noise. Each machine differs from the next in every constant.
+Speed is ramped between three operating points, higher by day, and hunts a little. Demand, tank level, vibration and
+every transmitter carry autocorrelated noise. Each machine differs from the next in every constant.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ GRAVITY, DENSITY = 9.81, 998.0
 NOMINAL_RPM = 1475.0
 BAR_PER_METRE = DENSITY * GRAVITY / 1e5
 AMPERES_PER_KILOWATT = 1000 / (np.sqrt(3) * 400 * 0.86 * 0.92)
+RAMP_SECONDS = 600.0  # from one operating point to another, slow enough against water hammer
 OPERATING_POINTS = (0.80, 0.90, 1.00)  # of the nominal speed
-SHARES_BY_DAY, SHARES_BY_NIGHT = (0.15, 0.45, 0.40), (0.50, 0.40, 0.10)
+SHARES_BY_DAY, SHARES_BY_NIGHT = (0.20, 0.40, 0.40), (0.40, 0.40, 0.20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def run(streams: Streams, faults: Sequence[Fault], time: Ints, ambient: Floats, 
     def varying(seconds: float, spread: float) -> Floats:
         return spread * noise(rng, n, interval, seconds)
 
-    speed = _lag(_setpoint(rng, time, interval), 40.0, interval) + varying(120, 0.002)
+    speed = _ramp(_setpoint(rng, time, interval), RAMP_SECONDS, interval) + varying(120, 0.004)
     leak = 1 - 0.15 * severity["leak"]
     head_0 = constant(60, 0.02) * (1 - 0.07 * severity["cavitation"] + 0.02 * bubbles)
     slope, static = constant(0.00104, 0.03), constant(10, 0.05)
@@ -184,14 +185,21 @@ def _severity(faults: Sequence[Fault], kind: Kind, n: int, interval: int) -> Flo
 
 
 def _setpoint(rng: np.random.Generator, time: Ints, interval: int) -> Floats:
-    """Relative speed asked for: an operating point is held for some hours, at least 20 minutes."""
+    """Relative speed asked for: an operating point is held for an hour or two, at least 20 minutes."""
     setpoint, at = np.empty(len(time)), 0
     while at < len(time):
-        held = max(int((1200 + rng.exponential(2.5 * HOUR)) / interval), 1)
+        held = max(int((1200 + rng.exponential(1.2 * HOUR)) / interval), 1)
         shares = SHARES_BY_DAY if 6 <= hour_of_day(time[at]) < 22 else SHARES_BY_NIGHT
         setpoint[at : at + held] = rng.choice(OPERATING_POINTS, p=shares)
         at += held
     return setpoint
+
+
+def _ramp(target: Floats, seconds: float, interval: int) -> Floats:
+    """Each step of `target` as a straight line that takes `seconds`."""
+    ticks = max(round(seconds / interval), 1)
+    before = np.full(ticks - 1, target[0])
+    return np.convolve(np.concatenate([before, target]), np.full(ticks, 1 / ticks), "valid")
 
 
 def hour_of_day(time: Ints) -> Floats:

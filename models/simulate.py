@@ -3,7 +3,7 @@
 The machines belong to the `seed`, what happens to them to `seed` and `start`: the same seed with a later start is the
 same fleet on other days, so one may train on the first and judge on the second. A machine's draws depend neither on the
 number of machines nor on the faults: the difference to a run without a fault is that fault. Ambient temperature, a
-daily cycle and weather, is that of the site: all machines share it.
+daily cycle and draught, is that of the pump house: all machines share it.
 
 A label is 1 while a fault is there. Wear, leak and drift begin small, so their first ticks are labelled and hardly to
 be seen; temperatures that followed a load are labelled 0 while they come back.
@@ -31,6 +31,8 @@ HOURS: dict[Kind, tuple[float, float]] = {
     "sensor_drift": (6, 12),
     "frozen_sensor": (1, 3),
 }  # shortest and longest, of faults that are drawn
+FAILING = ("flow", "discharge_pressure", "speed", "motor_current")  # transmitters that drift or freeze when drawn
+SHARE_MAX = 0.6  # of the time a drawn fault has to itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,11 @@ def simulate(
     interval_seconds: int = 10,
     start: str = "2026-01-01T00:00:00Z",
     faults: Sequence[Fault] | None = None,
-    fault_rate: float = 1.0,
+    fault_after: float = 0.6,
     seed: int = 0,
 ) -> Fleet:
-    """The fleet over `ticks` readings each. `faults` as given, `()` for none; None draws about `fault_rate` faults per
-    machine and day, the first after half to one and a half of the mean time between them.
+    """The fleet over `ticks` readings each. `faults` as given, `()` for none; None draws one of each kind, spread over
+    the machines, after the share `fault_after` of the ticks: what comes before is normal and may be trained on.
 
     >>> fleet = simulate(machines=2, ticks=500, faults=[Fault("leak", machine=1, start=100, end=300)])
     >>> fleet.values.shape, fleet.label.sum(axis=1).tolist(), fleet.faults[0].sensors
@@ -65,12 +67,14 @@ def simulate(
     for name, number in (("machines", machines), ("ticks", ticks), ("interval_seconds", interval_seconds)):
         if number < 1:
             raise DataError(f"{name} is {number}; expected 1 or more")
-    if fault_rate < 0 or seed < 0:
-        raise DataError(f"fault_rate is {fault_rate} and seed is {seed}; expected 0 or more")
+    if seed < 0:
+        raise DataError(f"seed is {seed}; expected 0 or more")
+    if not 0 <= fault_after <= 1:
+        raise DataError(f"fault_after is {fault_after}; expected a share of the ticks from 0 to 1")
     first = _microseconds(start)
     time = first + np.arange(ticks, dtype=np.int64) * (interval_seconds * MICROSECONDS)
     course = (seed, first % 2**63)
-    drawn = _schedule(_generator(FAULTS, *course), machines, ticks, interval_seconds, fault_rate)
+    drawn = _schedule(_generator(FAULTS, *course), machines, ticks, interval_seconds, fault_after)
     chosen = drawn if faults is None else tuple(faults)
     for fault in chosen:
         if not (0 <= fault.machine < machines and 0 <= fault.start < fault.end <= ticks):
@@ -109,32 +113,28 @@ def _generator(purpose: int, *numbers: int) -> np.random.Generator:
     return np.random.default_rng([purpose, *numbers])
 
 
-def _schedule(rng: np.random.Generator, machines: int, ticks: int, interval: int, rate: float) -> tuple[Fault, ...]:
-    """Faults apart from each other; kinds take turns, each machine beginning with another one."""
-    if rate == 0:
-        return ()
+def _schedule(rng: np.random.Generator, machines: int, ticks: int, interval: int, after: float) -> tuple[Fault, ...]:
+    """One fault of each kind, each on a machine of its own where there are as many; those of one machine follow each
+    other with a pause between."""
     found = []
-    order = rng.permutation(len(KINDS))
-    for machine in range(machines):
-        turn, at = machine, 0.0
-        while True:
-            kind = KINDS[order[turn % len(KINDS)]]
-            at += HOUR + 24 * HOUR / rate * rng.uniform(0.5, 1.5)
-            lasts = HOUR * rng.uniform(*HOURS[kind])
-            sensor = NAMES[rng.integers(len(NAMES))]
-            start, end = int(at / interval), int((at + lasts) / interval)
-            if end > ticks:
-                break
-            if end > start:
-                found.append(Fault(kind, machine, start, end, sensor="" if kind in AFFECTED else sensor))
-            turn, at = turn + 1, at + lasts
+    order = rng.permutation(machines)
+    turns = -(-len(KINDS) // machines)
+    begin = int(np.ceil(after * ticks))
+    slot = (ticks - begin) / turns
+    for number, kind in enumerate(KINDS):
+        lasts = min(HOUR * rng.uniform(*HOURS[kind]) / interval, SHARE_MAX * slot)
+        at = begin + slot * (number // machines) + rng.uniform(0.1, 0.9) * (slot - lasts)
+        sensor = "" if kind in AFFECTED else str(rng.choice(FAILING))
+        start, end = int(at), int(at + lasts)
+        if end > start:
+            found.append(Fault(kind, int(order[number % machines]), start, end, sensor=sensor))
     return tuple(found)
 
 
 def _ambient(rng: np.random.Generator, time: Ints, interval: int) -> Floats:
-    """Temperature of the site: warmest at 15:00 UTC, with weather of half a day."""
-    weather = 0.8 * noise(rng, len(time), interval, 12 * HOUR)
-    return 18 + 5 * np.sin(2 * np.pi * (hour_of_day(time) - 9) / 24) + weather
+    """Temperature of the pump house: warmest at 15:00 UTC, with the draught of doors and fans."""
+    draught = 2 * noise(rng, len(time), interval, 1200)
+    return 18 + 1.5 * np.sin(2 * np.pi * (hour_of_day(time) - 9) / 24) + draught
 
 
 def _microseconds(start: str) -> int:

@@ -55,7 +55,7 @@ def test_a_fault_leaves_other_machines_alone() -> None:
 
 
 def test_labels_are_one_while_a_fault_is_there_and_nowhere_else() -> None:
-    fleet = simulate(machines=4, ticks=30_000, fault_rate=2.0, seed=7)
+    fleet = simulate(machines=4, seed=7)
     expected = np.zeros_like(fleet.label)
     for fault in fleet.faults:
         expected[fault.machine, fault.start : fault.end] = 1
@@ -63,19 +63,25 @@ def test_labels_are_one_while_a_fault_is_there_and_nowhere_else() -> None:
     assert 0.05 < fleet.label.mean() < 0.5
 
 
-def test_drawn_faults_are_of_every_kind_and_apart_and_every_machine_has_one() -> None:
-    fleet = simulate()
-    assert {fault.kind for fault in fleet.faults} == set(KINDS)
-    assert {fault.machine for fault in fleet.faults} == set(range(6))
-    for machine in range(6):
+@pytest.mark.parametrize("machines", [1, 2, 4, 6, 40])
+def test_drawn_faults_are_one_of_each_kind_apart_and_spread_over_the_machines(machines: int) -> None:
+    fleet = simulate(machines=machines, ticks=2000)
+    assert sorted(fault.kind for fault in fleet.faults) == sorted(KINDS)
+    assert len({fault.machine for fault in fleet.faults}) == min(machines, len(KINDS))
+    for machine in range(machines):
         spans = [(fault.start, fault.end) for fault in fleet.faults if fault.machine == machine]
         assert all(before[1] < after[0] for before, after in itertools.pairwise(spans))
 
 
-def test_a_fault_rate_of_nothing_draws_none() -> None:
-    fleet = simulate(machines=2, ticks=20_000, fault_rate=0.0)
-    assert fleet.faults == ()
-    assert not fleet.label.any()
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.6, 0.9])
+def test_nothing_is_wrong_before_the_faults_begin(share: float) -> None:
+    fleet = simulate(machines=3, ticks=3000, fault_after=share)
+    assert fleet.faults
+    assert not fleet.label[:, : int(3000 * share)].any()
+
+
+def test_faults_after_the_end_are_none() -> None:
+    assert simulate(machines=2, ticks=500, fault_after=1.0).faults == ()
 
 
 def test_every_sensor_has_a_unit_and_every_value_is_there() -> None:
@@ -115,7 +121,8 @@ def test_a_fleet_of_one_tick_is_a_fleet() -> None:
         ({"ticks": 0}, "ticks is 0"),
         ({"interval_seconds": 0}, "interval_seconds is 0"),
         ({"seed": -1}, "seed is -1"),
-        ({"fault_rate": -1.0}, "fault_rate is -1"),
+        ({"fault_after": -0.1}, "fault_after is -0.1"),
+        ({"fault_after": 20.0}, "fault_after is 20.0"),
         ({"start": "yesterday"}, "start is 'yesterday'"),
         ({"start": "2026-01-01T00:00:00"}, "expected whole seconds and a zone"),
         ({"faults": [Fault("leak", 1, 0, 5)]}, "lies outside 1 machines"),
