@@ -51,11 +51,11 @@ class Sensor:
 
 
 SENSORS = (
-    Sensor("flow", "m3/h", 0.5, 2, 12.0),
+    Sensor("flow", "m3/h", 1.0, 2, 18.0),
     Sensor("suction_pressure", "bar", 0.006, 3, 0.25),
     Sensor("discharge_pressure", "bar", 0.02, 3, 0.6),
     Sensor("speed", "rpm", 1.5, 1, 60.0),
-    Sensor("motor_current", "A", 0.15, 2, 4.0),
+    Sensor("motor_current", "A", 0.3, 2, 6.0),
     Sensor("motor_temperature", "degC", 0.15, 1, 10.0),
     Sensor("bearing_temperature_de", "degC", 0.15, 1, 8.0),
     Sensor("bearing_temperature_nde", "degC", 0.15, 1, 8.0),
@@ -126,7 +126,7 @@ def run(streams: Streams, faults: Sequence[Fault], time: Ints, ambient: Floats, 
 
     speed = _ramp(_setpoint(rng, time, interval), RAMP_SECONDS, interval) + varying(120, 0.004)
     leak = 1 - 0.15 * severity["leak"]
-    head_0 = constant(60, 0.02) * (1 - 0.07 * severity["cavitation"] + 0.02 * bubbles)
+    head_0 = constant(60, 0.02) * (1 - 0.09 * severity["cavitation"] + 0.02 * bubbles)
     slope, static = constant(0.00104, 0.03), constant(10, 0.05)
     system = constant(0.00243, 0.05) * (1 + varying(900, 0.03)) * (1 + 2 * severity["blocked_valve"])
     through = np.sqrt(np.maximum(head_0 * speed**2 - static, 0) / (slope + system * leak**2))
@@ -161,7 +161,7 @@ def _transmitted(actual: Floats, faults: Sequence[Fault], rng: np.random.Generat
     n = len(actual)
     shown = np.empty_like(actual)
     for column, sensor in enumerate(SENSORS):
-        error = 0.8 * rng.normal(size=n) + 0.6 * noise(rng, n, interval, 60.0)
+        error = 0.8 * rng.normal(size=n) + 0.6 * noise(rng, n, interval, 20.0)
         own = [fault for fault in faults if fault.sensor == sensor.name]
         drifted = sensor.drift * _severity(own, "sensor_drift", n, interval)
         shown[:, column] = np.round(actual[:, column] + sensor.noise * error + drifted, sensor.decimals)

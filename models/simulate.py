@@ -29,7 +29,7 @@ HOURS: dict[Kind, tuple[float, float]] = {
     "blocked_valve": (1, 3),
     "leak": (2, 5),
     "sensor_drift": (6, 12),
-    "frozen_sensor": (1, 3),
+    "frozen_sensor": (4, 8),
 }  # shortest and longest, of faults that are drawn
 FAILING = ("flow", "discharge_pressure", "speed", "motor_current")  # transmitters that drift or freeze when drawn
 SHARE_MAX = 0.6  # of the time a drawn fault has to itself

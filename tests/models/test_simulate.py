@@ -6,8 +6,11 @@ import polars as pl
 import pytest
 
 from models.contract import DataError
+from models.evaluate import Part, evaluate, pool
+from models.preprocess import Segment
 from models.pump import KINDS, Fault
 from models.simulate import Fleet, simulate, write_csv
+from models.train import Options, train
 
 DAYS = ("2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z")
 FAULTS = (Fault("leak", 0, 100, 300), Fault("frozen_sensor", 1, 50, 80, sensor="flow"))
@@ -82,6 +85,26 @@ def test_nothing_is_wrong_before_the_faults_begin(share: float) -> None:
 
 def test_faults_after_the_end_are_none() -> None:
     assert simulate(machines=2, ticks=500, fault_after=1.0).faults == ()
+
+
+def judged_on_the_second_half(fleet: Fleet) -> list[Part]:
+    """Scores, labels and times of each machine, from a model of the first half of all."""
+    half = len(fleet.time) // 2
+    machines = list(zip(fleet.equipment, fleet.values, fleet.label, strict=True))
+    normal = [Segment(name, values[:half]) for name, values, _ in machines]
+    detector = train(normal, fleet.sensors, 10_000_000, Options(), fleet.units).detector
+    return [
+        (detector.run(values, equipment=name).score[half:], label[half:], fleet.time[half:])
+        for name, values, label in machines
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_model_of_the_normal_part_keeps_its_budget_and_finds_every_fault(seed: int) -> None:
+    parts = judged_on_the_second_half(simulate(seed=seed))
+    assert pool(parts).false_alarm_rate < 0.015
+    for part in parts:  # a machine, with one fault
+        assert evaluate(*part).recall > 0.3
 
 
 def test_every_sensor_has_a_unit_and_every_value_is_there() -> None:
