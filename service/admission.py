@@ -53,7 +53,9 @@ class Admission:
     waves: Waves
     refused: list[tuple[int, Verdict]] = field(default_factory=list)  # conflict, late, future
     repeated: list[tuple[int, int]] = field(default_factory=list)  # duplicate, and the reading of this batch it repeats
-    stored: list[tuple[int, int, int]] = field(default_factory=list)  # duplicate, its slot, and place in the recent ring
+    stored: list[tuple[int, int, int]] = field(
+        default_factory=list
+    )  # duplicate, its slot, and place in the recent ring
 
 
 def admit(

@@ -31,9 +31,7 @@ class Verdict(IntEnum):
     FUTURE = 4
 
 
-def in_order(
-    time: NDArray[np.int64], before: NDArray[np.int64], horizon: int | None
-) -> NDArray[np.bool_]:
+def in_order(time: NDArray[np.int64], before: NDArray[np.int64], horizon: int | None) -> NDArray[np.bool_]:
     """Readings (n,) newer than the one `before` (n,) them and not beyond `horizon` (None: nothing is future).
 
     >>> in_order(np.array([5, 9, 9, 40]), np.array([NEVER, 5, 9, 9]), 30)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
-from models.contract import Floats
+from models.contract import Floats, Floats32
 from models.detector import State, Ticks
 from models.drift import DriftMonitor
 from service.admission import Waves
@@ -17,6 +17,7 @@ from service.micro_batch import MicroBatch
 from service.ring import digest_key
 
 Index = NDArray[np.intp]
+DRIFT_READINGS_MIN = 64  # that the drift monitor takes at once
 MAPPINGS_MAX = 1_024  # tuples of sensors whose mapping is remembered
 
 
@@ -52,7 +53,9 @@ class Bank:
         self.centred = len(self.detector.equipment) > 0
         self.columns = Columns(state_fields(model))
         self.free: list[int] = []
-        self.monitor = DriftMonitor(model.drift, half_life=drift_half_life)
+        self._monitor = DriftMonitor(model.drift, half_life=drift_half_life)
+        self._unwatched: list[tuple[Floats32, Floats32, Floats32]] = []
+        self._unwatched_readings = 0
         self.name_numbers = np.empty(0, np.int32)  # (d,) of its sensors in `Shard.names`
         self._mappings: dict[tuple[str, ...], Mapping] = {}
 
@@ -110,7 +113,7 @@ class Bank:
                 x[np.ix_(rows[mine], mapping.sensors)] = part.values()[np.ix_(mine, mapping.columns)]
         return x
 
-    def step(self, rows: Index, x: Floats, waves: Waves, centre: NDArray[np.int32] | None) -> Ticks:
+    def step(self, rows: Index, x: Floats, waves: Waves, centre: Index | None) -> Ticks:
         """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
         arrays = self.columns
         state = State(*(arrays[f.name][rows] for f in fields(State)))
@@ -118,8 +121,24 @@ class Bank:
             state, ticks = self.detector.advance(state, x, waves.sizes, waves.reset, centre)
         for f in fields(State):
             arrays[f.name][rows] = getattr(state, f.name)
-        self.monitor.update(ticks.z, ticks.p_value, ticks.memory)
+        self._watch(ticks)
         return ticks
+
+    def _watch(self, ticks: Ticks) -> None:
+        """Hand readings to the drift monitor, small batches together."""
+        self._unwatched.append((ticks.z, ticks.p_value, ticks.memory))
+        self._unwatched_readings += len(ticks.z)
+        if self._unwatched_readings >= DRIFT_READINGS_MIN:
+            self.settled_monitor()
+
+    def settled_monitor(self) -> DriftMonitor:
+        """The drift monitor, with every reading so far in it."""
+        if self._unwatched:
+            parts = zip(*self._unwatched, strict=True)
+            z, p_value, memory = (part[0] if len(part) == 1 else np.concatenate(part) for part in parts)
+            self._unwatched, self._unwatched_readings = [], 0
+            self._monitor.update(z, p_value, memory)
+        return self._monitor
 
 
 def state_fields(model: LoadedModel) -> dict[str, Field]:

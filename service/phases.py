@@ -6,41 +6,39 @@ Machines at rest without an exceedance stay at rest, so only the others are walk
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 import numpy as np
 
 from models.detector import Ticks
-from models.episodes import REST, EpisodeRule, Phase, advance
+from models.episodes import EpisodeRule, Phase, Transition, advance
 from service.admission import Index, Waves
 from service.columns import Columns, Field
 
+REST = Phase()
+DTYPES = {bool: "bool", int: "int64", float: "float64"}
+NAMES = tuple(f.name for f in fields(Phase))
 PHASE_FIELDS = {
-    "phase_active": Field("bool"),  # not at rest
-    **{f"phase_{name}": Field("int64", (), int(value)) for name, value in zip(Phase._fields, REST, strict=True)},
+    "phase_awake": Field("bool"),  # not at rest
+    **{f"phase_{name}": Field(DTYPES[type(getattr(REST, name))], (), getattr(REST, name)) for name in NAMES},
 }
 
 
 def load(columns: Columns, slot: int) -> Phase:
     """The phase of one slot."""
-    return Phase(*(type(rest)(columns[f"phase_{n}"][slot]) for n, rest in zip(Phase._fields, REST, strict=True)))
+    return Phase(*(columns[f"phase_{name}"][slot].item() for name in NAMES))
 
 
 def store(columns: Columns, slot: int, phase: Phase) -> None:
     """Keep the phase of one slot."""
-    columns["phase_active"][slot] = phase != REST
-    for name, value in zip(Phase._fields, phase, strict=True):
-        columns[f"phase_{name}"][slot] = value
-
-
-def clear(columns: Columns, slot: int) -> None:
-    """Put one slot to rest."""
-    if columns["phase_active"][slot]:
-        store(columns, slot, REST)
+    columns["phase_awake"][slot] = not phase.at_rest
+    for name in NAMES:
+        columns[f"phase_{name}"][slot] = getattr(phase, name)
 
 
 def awake(columns: Columns, waves: Waves, ticks: Ticks) -> Index:
     """Machines (indices into `waves.machines`) that are not at rest or have a fresh exceedance, in ascending order."""
-    machines = columns["phase_active"][waves.machines]
+    machines = columns["phase_awake"][waves.machines]
     fresh = np.flatnonzero(ticks.fresh)
     if len(fresh):
         starts = np.cumsum([0, *waves.sizes])
@@ -50,7 +48,7 @@ def awake(columns: Columns, waves: Waves, ticks: Ticks) -> Index:
 
 def walk(
     columns: Columns, rule: EpisodeRule, waves: Waves, ticks: Ticks, machine: int
-) -> Iterator[tuple[int, Phase, str | None]]:
+) -> Iterator[tuple[int, Phase, Transition | None]]:
     """The readings of one machine, in order of time: row, the phase after it, and the transition that it made."""
     slot = int(waves.machines[machine])
     phase = load(columns, slot)

@@ -84,9 +84,7 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
     return batch, outcome, kept
 
 
-def _by_model(
-    shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome
-) -> Iterator[tuple[Bank, Index, Index]]:
+def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) -> Iterator[tuple[Bank, Index, Index]]:
     """Readings of each model in order of arrival, and their slots; those with no model, no room or no sensor that the
     model knows are rejected."""
     slot = batch.per_reading(runs)
@@ -148,7 +146,8 @@ def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
     if waves.reset is not None:
         reason[waves.reset] = Reason.GAP
     if missing is not None:
-        flags[missing.any(1)[waves.rows] & ~unscored] = Flag.IMPUTED
+        imputed: Bools = np.any(missing, axis=1)[waves.rows]
+        flags[imputed & ~unscored] = Flag.IMPUTED
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 

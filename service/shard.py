@@ -20,10 +20,10 @@ from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
 from service import phases, scoring
 from service.admission import Index, Waves
-from service.align import NEVER
 from service.alarms import Alarm, AlarmBook, Kind, SensorShare, alarm_id
+from service.align import NEVER
 from service.bank import Bank
-from service.columns import Columns
+from service.columns import Columns, Field
 from service.equipment import NO_BANK, EquipmentTable
 from service.ingest.batch import Body
 from service.journal import Record
@@ -100,6 +100,15 @@ class Shard:
     def columns(self) -> Columns:
         """Arrays over equipment slots."""
         return self.equipment_table.columns
+
+    @property
+    def state_fields(self) -> dict[str, Field]:
+        """Every array over equipment slots, for a snapshot; those of the models are `bank.state_fields`."""
+        return self.columns.fields
+
+    def equipment_ids(self, skip: int = 0, count: int = 100) -> tuple[list[str], int]:
+        """A page of the equipment, in order of appearance, and how many there are."""
+        return self.equipment_table.ids[skip : skip + count], len(self)
 
     def __len__(self) -> int:
         return len(self.equipment_table)
@@ -202,7 +211,7 @@ class Shard:
             return
         bank.give_row(int(columns["row"][slot]))
         columns["bank"][slot] = NO_BANK
-        phases.clear(columns, slot)
+        phases.store(columns, slot, phases.REST)
         self._close(self.equipment_table.ids[slot], "process", int(columns["last_time"][slot]))
         if bank.machines == 0:
             del self.banks[bank.number], self._bank_of[bank.model.artifact_id]
@@ -212,9 +221,22 @@ class Shard:
         bank = self._bank_of.get(model.artifact_id)
         if bank is None:
             bank = Bank(model, max(self.banks, default=-1) + 1, self.limits.drift_half_life)
-            bank.name_numbers = np.array([self._name_number(name) for name in bank.detector.sensors], np.int32)
-            self.banks[bank.number] = self._bank_of[model.artifact_id] = bank
+            self.adopt([bank])
         return bank
+
+    def adopt(self, banks: Iterable[Bank]) -> None:
+        """Take in banks, new or from a snapshot."""
+        for bank in banks:
+            bank.name_numbers = np.array([self._name_number(name) for name in bank.detector.sensors], np.int32)
+            self.banks[bank.number] = self._bank_of[bank.model.artifact_id] = bank
+
+    def current_banks(self) -> dict[str, Bank]:
+        """By model name, the bank of the version that came last: what metrics show."""
+        return {bank.model.name: bank for _, bank in sorted(self.banks.items())}
+
+    def bytes_per_machine(self) -> int:
+        """State of one machine in its arrays: the greatest over the models in use."""
+        return self.columns.row_bytes + max((bank.columns.row_bytes for bank in self.banks.values()), default=0)
 
     def _name_number(self, name: str) -> int:
         number = self._name_numbers.setdefault(name, len(self.names))
@@ -244,10 +266,10 @@ class Shard:
             equipment = self.equipment_table.ids[waves.machines[machine]]
             for row, phase, transition in phases.walk(self.columns, self.rule, waves, ticks, machine):
                 if transition == "opened":
-                    self._open(bank, equipment, "process", phase.start, self._rows + row)
+                    self._open(bank, equipment, "process", phase.opened, self._rows + row)
                 if phase.open:
                     alarm[row] = True
-                    self._raise_peak(bank, equipment, ticks, row, int(waves.time[row]))
+                    self._raise_peak(bank, equipment, ticks, row, phase)
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
         self._rows += len(waves.rows)
@@ -264,14 +286,14 @@ class Shard:
         if alarm is not None:
             self._alarms.append(alarm)
 
-    def _raise_peak(self, bank: Bank, equipment: str, ticks: Ticks, row: int, time: int) -> None:
-        alarm, score = self.book.current(equipment, "process"), float(ticks.score[row])
-        if alarm is None or not score > (alarm.peak or 0.0):
+    def _raise_peak(self, bank: Bank, equipment: str, ticks: Ticks, row: int, phase: phases.Phase) -> None:
+        alarm = self.book.current(equipment, "process")
+        if alarm is None or (alarm.peak is not None and phase.peak <= alarm.peak):
             return
-        share = shares(ticks.attribution[row : row + 1])[0]
-        top = [int(i) for i in top_sensors(share[None], ALARM_SENSORS)[0] if share[i] > 0]
-        alarm.peak, alarm.peak_time = score, time
-        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[i]), 4)) for i in top]
+        share = shares(ticks.attribution[row : row + 1])
+        top = [i for i in top_sensors(share, ALARM_SENSORS)[0].tolist() if share[0, i] > 0]
+        alarm.peak, alarm.peak_time = phase.peak, phase.peak_time
+        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[0, i]), 4)) for i in top]
 
     def sweep(self, now: int, received_at: int | None = None) -> Record | None:
         """Open an alarm of kind silent for each machine that has not been heard for `silent_intervals` intervals of its

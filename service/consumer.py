@@ -1,0 +1,180 @@
+"""The one consumer: takes all that is queued, makes one micro-batch of it, and answers it all.
+
+    step -> append -> sync -> answer
+
+Nothing is answered before it is safe. When that order breaks anywhere, the consumer answers no more: the process has to
+end, and recovery is the one way back. Under load batches grow by themselves; idle, a reading is answered at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.clock import Clock
+from service.errors import QueueFull, Stopping, Unavailable
+from service.ingest.batch import Body
+from service.journal import Journal, Record
+from service.outcome import BodyOutcome
+from service.shard import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """Bounds of the queue and of one micro-batch, in readings (a batch holds one body at least)."""
+
+    queue_readings_max: int = 400_000
+    batch_readings_max: int = 8_192
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What one micro-batch took, for the metrics: seconds to score, and seconds to make it safe."""
+
+    bodies: list[Body]
+    outcomes: list[BodyOutcome]
+    record: Record
+    now: int
+    step_seconds: float
+    sync_seconds: float
+
+
+Waiting = tuple[Body, "asyncio.Future[BodyOutcome]"]
+
+
+class Consumer:
+    """Queue in front of a shard. `observe` is called after every micro-batch, with what it took."""
+
+    def __init__(
+        self,
+        shard: Shard,
+        journal: Journal,
+        clock: Clock,
+        limits: QueueLimits | None = None,
+        observe: Callable[[BatchReport], None] = lambda report: None,
+    ) -> None:
+        self.shard, self.journal, self.clock = shard, journal, clock
+        self.limits = limits or QueueLimits()
+        self.observe = observe
+        self.failure: BaseException | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._readings = 0
+        self._work = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._stopping = False
+        self._writing = asyncio.Lock()  # one record at a time between step and sync
+
+    @property
+    def queued_readings(self) -> int:
+        """Readings that wait, those of the micro-batch under way not counted."""
+        return self._readings
+
+    async def submit(self, body: Body) -> BodyOutcome:
+        """Queue a body and wait for its outcome. QueueFull where there is no room, Stopping after `stop`."""
+        if self.failure is not None:
+            raise Unavailable("the service could not make its last readings safe and is ending")
+        if self._stopping:
+            raise Stopping("the service is stopping and takes no more readings")
+        limit = self.limits.queue_readings_max
+        if self._readings + body.received > limit and self._waiting:
+            raise QueueFull(f"{self._readings} readings wait to be scored; expected at most {limit}: send again later")
+        future: asyncio.Future[BodyOutcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((body, future))
+        self._readings += body.received
+        self._work.set()
+        return await future
+
+    async def run(self) -> None:
+        """Consume until `stop` was called and nothing waits; raises what broke the order."""
+        try:
+            while self._waiting or not self._stopping:
+                if not self._waiting:
+                    self._work.clear()
+                    await self._work.wait()
+                    continue
+                await self._consume(self._take())
+                await asyncio.sleep(0)  # let requests that came meanwhile be queued
+        except BaseException as error:
+            self.failure = error
+            self._fail_waiting()
+            raise
+
+    def stop(self) -> None:
+        """Take no more bodies; `run` returns when those that wait are answered."""
+        self._stopping = True
+        self._work.set()
+
+    async def settled(self) -> None:
+        """Return when nothing stands between step and sync: what is read then, is safe. Unavailable where it is not."""
+        await self._settled.wait()
+        if self.failure is not None:
+            raise Unavailable("the service could not make its last readings safe and is ending")
+
+    async def sweep(self) -> None:
+        """Look for silent machines; their alarms become safe like any record."""
+        async with self._writing:
+            record = self.shard.sweep(self.clock.now())
+            if record is not None:
+                await self._make_safe(record)
+
+    def _take(self) -> list[Waiting]:
+        """What goes into the next micro-batch."""
+        taken: list[Waiting] = []
+        readings = 0
+        while self._waiting:
+            following = self._waiting[0][0].received
+            if taken and readings + following > self.limits.batch_readings_max:
+                break
+            taken.append(self._waiting.popleft())
+            readings += following
+        self._readings -= readings
+        return taken
+
+    async def _consume(self, taken: list[Waiting]) -> None:
+        bodies = [body for body, _ in taken]
+        timer = asyncio.get_running_loop().time
+        try:
+            async with self._writing:
+                now = self._now(bodies)
+                start = timer()
+                stepped = self.shard.step(bodies, now)
+                middle = timer()
+                await self._make_safe(stepped.record)
+        except BaseException as error:
+            _fail(taken, error)
+            raise
+        for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+        self.observe(BatchReport(bodies, stepped.outcomes, stepped.record, now, middle - start, timer() - middle))
+
+    async def _make_safe(self, record: Record) -> None:
+        self._settled.clear()
+        try:
+            self.journal.append(record)
+            await self.journal.sync()
+        except BaseException as error:
+            self.failure = error
+            raise
+        finally:
+            self._settled.set()
+
+    def _now(self, bodies: list[Body]) -> int:
+        if not self.clock.judges_future:
+            newest = [int(batch.times.max()) for body in bodies for batch in body.batches if len(batch.times)]
+            self.clock.observe(max(newest, default=0))
+        return self.clock.now()
+
+    def _fail_waiting(self) -> None:
+        _fail(list(self._waiting), self.failure)
+        self._waiting.clear()
+        self._readings = 0
+
+
+def _fail(waiting: list[Waiting], error: BaseException | None) -> None:
+    for _, future in waiting:
+        if not future.done():
+            future.set_exception(Unavailable(f"the service could not make these readings safe and is ending: {error}"))

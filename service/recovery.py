@@ -1,0 +1,109 @@
+"""From a shard to a snapshot and back: after a stop and a start, scores go on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from models.artifact import LoadedModel
+from service import snapshot
+from service.bank import Bank
+from service.equipment import EQUIPMENT_FIELDS, NO_BANK
+from service.shard import Shard
+from service.snapshot import Arrays, BankRecord, Header, Snapshot, SnapshotError
+
+ModelOf = Callable[[str], LoadedModel | None]  # by artifact id
+
+
+def capture(shard: Shard) -> Snapshot:
+    """A copy of all that a shard keeps: it may be written from another thread while the shard goes on."""
+    table = shard.equipment_table
+    arrays: Arrays = {
+        "ids": snapshot.text(msgspec.json.encode(table.ids)),
+        "alarms": snapshot.text(shard.book.saved()),
+        **{f"equipment.{name}": array.copy() for name, array in table.columns.saved().items()},
+    }
+    for number, bank in shard.banks.items():
+        arrays |= {f"bank.{number}.{name}": array.copy() for name, array in bank.columns.saved().items()}
+        arrays |= {f"drift.{number}.{name}": array for name, array in bank.settled_monitor().state().items()}
+    header = Header(
+        format=snapshot.FORMAT,
+        shard=shard.number,
+        sequence=shard.sequence,
+        engine=snapshot.engine_id(),
+        equipment=len(table),
+        fields=snapshot.describe(table.columns),
+        banks=tuple(_record(bank) for bank in shard.banks.values()),
+    )
+    return Snapshot(header, arrays)
+
+
+def _record(bank: Bank) -> BankRecord:
+    fields = snapshot.describe(bank.columns)
+    return BankRecord(bank.number, bank.model.artifact_id, bank.columns.used, tuple(bank.free), fields)
+
+
+def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
+    """Put an empty shard into the state of a snapshot. Machines of a model that is gone start anew; returns a sentence on
+    each such model. SnapshotError, with the shard unchanged, where the snapshot does not fit this program."""
+    header, arrays = found.header, found.arrays
+    if header.shard != shard.number:
+        raise SnapshotError(f"the snapshot is of shard {header.shard}; expected {shard.number}")
+    ids, alarms = _decoded(arrays, header)
+    columns = snapshot.take(arrays, "equipment.", header.fields, EQUIPMENT_FIELDS, header.equipment)
+    notes, banks = [], []
+    for record in header.banks:
+        model = model_of(record.artifact_id)
+        if model is None:
+            notes.append(f"model {record.artifact_id[:12]} of the snapshot is gone; its machines start anew")
+        else:
+            banks.append(_bank(shard, record, model, arrays))
+    shard.sequence = header.sequence
+    shard.equipment_table.restore(ids, columns)
+    shard.book.restore(alarms)
+    shard.adopt(banks)
+    own = shard.columns
+    own["generation"][: len(shard)] = -1
+    numbers = own["bank"][: len(shard)]
+    numbers[~np.isin(numbers, [bank.number for bank in banks])] = NO_BANK
+    return notes
+
+
+def _decoded(arrays: Arrays, header: Header) -> tuple[list[str], bytes]:
+    if "ids" not in arrays or "alarms" not in arrays:
+        raise SnapshotError("the snapshot lacks its equipment ids or its alarms")
+    ids = msgspec.json.decode(arrays["ids"].tobytes(), type=list[str])
+    if len(ids) != header.equipment:
+        raise SnapshotError(f"the snapshot has {len(ids)} equipment ids; expected {header.equipment}")
+    return ids, arrays["alarms"].tobytes()
+
+
+def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) -> Bank:
+    bank = Bank(model, record.number, shard.limits.drift_half_life)
+    taken = snapshot.take(arrays, f"bank.{record.number}.", record.fields, bank.columns.fields, record.rows)
+    bank.columns.restore(taken, record.rows)
+    bank.free = list(record.free)
+    prefix = f"drift.{record.number}."
+    drift = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    try:
+        bank.settled_monitor().load(drift)
+    except ValueError as error:
+        raise SnapshotError(f"the snapshot does not fit model {model.name}: {error}") from None
+    return bank
+
+
+def recover(shard: Shard, folder: Path, model_of: ModelOf) -> tuple[Path | None, list[str]]:
+    """Restore the newest snapshot that can be trusted. Returns its path (None where there is none) and a sentence on
+    everything that could not be used."""
+    notes: list[str] = []
+    for path in snapshot.paths(folder) if folder.is_dir() else []:
+        try:
+            notes += restore(shard, snapshot.read(path), model_of)
+        except SnapshotError as error:
+            notes.append(f"{path.name} is not used: {error}")
+        else:
+            return path, notes
+    return None, notes
