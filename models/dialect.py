@@ -1,0 +1,236 @@
+"""How a text export is written: encoding, separator, decimal sign, header, row of units.
+
+Everything is decided from the first part of the file but the encoding, which is checked to the last byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from models.contract import DataError
+
+SAMPLE_BYTES = 1 << 18
+SAMPLE_LINES = 300
+SEPARATORS = (";", "\t", "|", ",")
+NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+ROWS_UNDER_HEADER = 3  # rows of units or descriptions that may stand between header and data
+NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
+COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+DOT_NUMBER = re.compile(r"[+-]?\d+\.\d+([eE][+-]?\d+)?")
+LOOKS_LIKE_TIME = re.compile(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|\d{1,2}:\d{2}|\d{1,2}[- ][A-Za-z]{3}[- ]\d{2}")
+WIDE = "\u3040-\u30ff\u3400-\u9fff\uff01-\uff60"  # kana, kanji, full-width forms
+HALF = "\uff61-\uff9f"  # half-width katakana: one byte each in CP932
+JAPANESE_RUN = re.compile(f"[{WIDE}{HALF}]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a file is written; `skip` lines (header and rows of units included) stand before the data.
+
+    `columns` are the names of the header, "" where it has none; `units` one each; `head` the first rows of data.
+    """
+
+    encoding: str
+    separator: str
+    decimal_comma: bool
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    skip: int
+    head: tuple[tuple[str, ...], ...] = field(repr=False)
+    preamble: int = 0
+    guessed: bool = False  # the encoding is a guess between 8-bit codes
+
+
+def decode(raw: bytes, path: Path, encoding: str | None = None) -> tuple[str, bool, str | None]:
+    """Name of the encoding of a whole file, whether that was a guess, and its text (None where it is UTF-8 already).
+
+    In this order: what is given, byte order marks, UTF-16 by its zero bytes, UTF-8, then CP932 against Windows-1252.
+
+    >>> decode("時刻,圧力".encode("cp932"), Path("a.csv"))
+    ('cp932', True, '時刻,圧力')
+    >>> decode("Temp °C;Größe m³".encode("cp1252"), Path("a.csv"))
+    ('cp1252', True, 'Temp °C;Größe m³')
+    """
+    name, guess = (encoding, False) if encoding else _encoding_of(raw)
+    try:
+        if _is_utf8(name):
+            _check_utf8(raw)
+            return "utf-8", guess, None
+        return name, guess, raw.decode(name).removeprefix("\ufeff")
+    except LookupError:
+        raise DataError(f"{path.name}: unknown --encoding {name!r}; expected such as utf-8, utf-16, cp932") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path.name}: line {line}: byte 0x{raw[error.start]:02x} is not {name} text; name its --encoding"
+        ) from None
+
+
+def _is_utf8(name: str) -> bool:
+    return name.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii"}
+
+
+def _check_utf8(raw: bytes) -> None:
+    if not raw.isascii():
+        raw.decode("utf-8")
+
+
+def _encoding_of(raw: bytes) -> tuple[str, bool]:
+    if raw.startswith(b"\xef\xbb\xbf"):
+        return "utf-8", False
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16", False
+    sample = raw[:SAMPLE_BYTES]
+    if sample.count(0) > len(sample) // 4:
+        return ("utf-16-le" if sample[1::2].count(0) > sample[0::2].count(0) else "utf-16-be"), False
+    try:
+        _check_utf8(raw)
+        return "utf-8", False
+    except UnicodeDecodeError:
+        return _eight_bit(raw), True
+
+
+def _eight_bit(raw: bytes) -> str:
+    """CP932 where Japanese characters come in runs; alone between letters they are accents of Windows-1252."""
+    try:
+        text = raw.decode("cp932")
+    except UnicodeDecodeError:
+        return _latin(raw)
+    sample = "\n".join(line for line in islice(text.splitlines(), 20_000) if not line.isascii()) or text
+    runs = [len(run) for run in JAPANESE_RUN.findall(sample)]
+    together, alone = sum(n for n in runs if n > 1), sum(n for n in runs if n == 1)
+    private = sum(1 for c in sample if "\ue000" <= c <= "\uf8ff")
+    return "cp932" if together > alone + private else _latin(raw)
+
+
+def _latin(raw: bytes) -> str:
+    try:
+        raw.decode("cp1252")
+        return "cp1252"
+    except UnicodeDecodeError:
+        return "latin-1"
+
+
+def detect(text: str, path: Path, encoding: str, guessed: bool, separator: str | None = None) -> Dialect:
+    """The dialect of a file from the first part of its text. DataError where it has no header or no row of data.
+
+    >>> found = detect("時刻;圧力\\n;bar\\n24.11.2026 13:00;1,5\\n", Path("a.csv"), "cp932", True)
+    >>> found.separator, found.decimal_comma, found.columns, found.units, found.skip
+    (';', True, ('時刻', '圧力'), ('', 'bar'), 2)
+    """
+    lines = text.splitlines()[:SAMPLE_LINES]
+    declared = 1 if lines and lines[0].lower().startswith("sep=") else 0
+    if declared and not separator:
+        separator = lines[0][4:].strip('"') or "\t"
+    separator = _separator(separator, lines[declared:], path)
+    rows = list(csv.reader(lines[declared:], delimiter=separator))
+    first, width = _header_row(rows)
+    if first < 0:
+        raise DataError(f"{path.name} holds no rows; expected a header and rows of data")
+    header = [name.strip() for name in rows[first]]
+    _refuse_absent_header(header, path)
+    below = [row for row in rows[first + 1 :] if any(cell.strip() for cell in row)]
+    extra = _rows_of_units(below)
+    columns = tuple((header + [""] * width)[: max(width, len(header))])
+    head = tuple(tuple((row + [""] * len(columns))[: len(columns)]) for row in below[extra:])
+    if not head:
+        raise DataError(f"{path.name} has a header but no rows of data")
+    skip = declared + _line_after(rows, first, extra)
+    units = _units(columns, below[:extra])
+    return Dialect(
+        encoding, separator, _decimal_comma(head, separator), columns, units, skip, head, first + declared, guessed
+    )
+
+
+def _separator(given: str | None, lines: list[str], path: Path) -> str:
+    if given:
+        found = NAMED_SEPARATORS.get(given.lower(), given)
+        if len(found) != 1:
+            raise DataError(f"--separator is {given!r}; expected one character, or tab, comma, semicolon or pipe")
+        return found
+    best, best_score = ",", (-1.0, 0, 0)
+    for candidate in SEPARATORS:
+        rows = list(csv.reader(lines, delimiter=candidate))
+        first, width = _header_row(rows)
+        if first < 0 or width < 2:
+            continue
+        filled = [row for row in rows[first:] if row]
+        share = sum(len(row) == width for row in filled) / len(filled)
+        score = (round(share, 1), -first, width)
+        if score > best_score:
+            best, best_score = candidate, score
+    return best
+
+
+def _header_row(rows: list[list[str]]) -> tuple[int, int]:
+    """Position of the header, and how many fields the rows of data have; the header is the first row that wide, or
+    wide but for a last, unnamed field."""
+    widths = Counter(len(row) for row in rows if any(cell.strip() for cell in row))
+    if not widths:
+        return -1, 0
+    width = max(widths, key=lambda n: (widths[n], n))
+    for i, row in enumerate(rows):
+        if len(row) >= max(width - 1, 2 if width > 1 else 1) and any(cell.strip() for cell in row):
+            return i, width
+    return -1, 0
+
+
+def _refuse_absent_header(header: list[str], path: Path) -> None:
+    named = [cell for cell in header if cell]
+    if named and all(NUMBER.fullmatch(cell) or LOOKS_LIKE_TIME.match(cell) for cell in named):
+        raise DataError(
+            f"{path.name}: the first row is {', '.join(named[:3])}, ...; expected a header with a name for each column"
+        )
+    twice = [name for name, count in Counter(named).items() if count > 1]
+    if twice:
+        raise DataError(f"{path.name}: column {twice[0]!r} is there twice; expected different names")
+
+
+def _rows_of_units(below: list[list[str]]) -> int:
+    """How many rows under the header hold words where the data holds numbers and times."""
+    if not below or not any(_is_data(row) for row in below):
+        return 0
+    first = next(i for i, row in enumerate(below) if _is_data(row))
+    return first if first <= ROWS_UNDER_HEADER else 0
+
+
+def _is_data(row: list[str]) -> bool:
+    return any(NUMBER.fullmatch(cell.strip()) or LOOKS_LIKE_TIME.match(cell.strip()) for cell in row)
+
+
+def _line_after(rows: list[list[str]], first: int, extra: int) -> int:
+    """Lines up to and including the header and the rows of units, empty lines between them counted."""
+    position = first
+    while extra:
+        position += 1
+        extra -= any(cell.strip() for cell in rows[position])
+    return position + 1
+
+
+def _units(columns: tuple[str, ...], rows: list[list[str]]) -> tuple[str, ...]:
+    """Units from the last row of them, or from names such as "pressure [bar]"; "" where neither tells."""
+    last = rows[-1] if rows else []
+    under = [cell.strip().strip("[]") for cell in last] + [""] * len(columns)
+    return tuple(under[i] or unit_in(name) for i, name in enumerate(columns))
+
+
+def unit_in(name: str) -> str:
+    """The unit that a name carries in square brackets.
+
+    >>> unit_in("pressure [bar]"), unit_in("pressure")
+    ('bar', '')
+    """
+    found = re.search(r"\[([^\[\]]{1,20})\]\s*$", name)
+    return found[1].strip() if found else ""
+
+
+def _decimal_comma(head: tuple[tuple[str, ...], ...], separator: str) -> bool:
+    cells = [cell.strip() for row in head for cell in row]
+    commas = sum(1 for cell in cells if COMMA_NUMBER.fullmatch(cell))
+    dots = sum(1 for cell in cells if DOT_NUMBER.fullmatch(cell))
+    return commas > 0 and dots == 0

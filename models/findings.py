@@ -1,0 +1,95 @@
+"""What was found in a recording that a person should know before trusting it: one sentence and its fields each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.contract import Bools, Floats, Ints
+
+EXAMPLES = 5  # examples that a finding keeps
+FROZEN_TICKS = 30  # a run of equal values shorter than this is never called frozen
+FROZEN_RATIO = 20  # nor one shorter than so many times the usual run of that sensor
+GAP_RATIO = 3  # a step longer than so many median steps is a gap
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`kind` for programs, `text` for people, how many (`count`), of which sensor or machine, and some `examples`.
+
+    >>> Finding("duplicate", "2 rows repeat a time and its values", count=2).kind
+    'duplicate'
+    """
+
+    kind: str
+    text: str
+    equipment: str = ""
+    sensor: str = ""
+    count: int = 0
+    examples: tuple[str, ...] = ()
+
+
+def some(examples: Sequence[str], count: int | None = None) -> str:
+    """A few examples in a sentence, and how many more there are.
+
+    >>> some(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
+    shown = list(examples[:EXAMPLES])
+    more = (len(examples) if count is None else count) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "row"), plural(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def is_constant(values: Floats) -> Bools:
+    """Columns of `values` (n, d) that never change, NaN left out; a column without any value is not one of them.
+
+    >>> is_constant(np.array([[1.0, 2.0], [np.nan, 3.0], [1.0, 2.0]]))
+    array([ True, False])
+    """
+    low = np.fmin.reduce(values, axis=0, initial=np.inf)
+    high = np.fmax.reduce(values, axis=0, initial=-np.inf)
+    return np.equal(low, high)
+
+
+def frozen_runs(x: Floats) -> list[tuple[int, int]]:
+    """Half-open (start, stop) of stretches in which a sensor `x` (n,) that usually moves repeats one value.
+
+    A run is frozen when it lasts at least 30 ticks and 20 times the mean of its other runs, and the sensor changes at
+    least every second tick elsewhere (a setpoint, a switch or a slow analyser is not frozen). NaN ends a run.
+
+    >>> moving = np.arange(100.0)
+    >>> frozen_runs(np.concatenate([moving, np.full(50, 7.0), moving]))
+    [(100, 150)]
+    """
+    if len(x) < FROZEN_TICKS:
+        return []
+    starts = np.flatnonzero(np.concatenate([[True], x[1:] != x[:-1]]))
+    lengths = np.diff(starts, append=len(x))
+    long = lengths >= FROZEN_TICKS
+    if not long.any() or long.all():
+        return []
+    usual = lengths[~long].mean()
+    if usual > 2:
+        return []
+    found = np.flatnonzero(long & (lengths >= FROZEN_RATIO * usual))
+    return [(int(starts[i]), int(starts[i] + lengths[i])) for i in found]
+
+
+def gap_steps(time: Ints, interval: int) -> Ints:
+    """Positions i for which the step from time[i] to time[i + 1] is longer than three times the interval.
+
+    >>> gap_steps(np.array([0, 10, 20, 90, 100]), 10)
+    array([2])
+    """
+    return np.flatnonzero(np.diff(time) > GAP_RATIO * interval)

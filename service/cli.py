@@ -1,0 +1,273 @@
+"""The `limen` command: options in, one function of `service/commands/` each.
+
+Numerics are imported by the command that needs them, after the number of BLAS threads is settled: one for scoring,
+where a row must give the same bits alone and in a batch; all cores for training.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands import options as o
+
+if TYPE_CHECKING:
+    from models.data import DataOptions
+
+app = typer.Typer(
+    name="limen",
+    help="Industrial anomaly detection with Linear Memory Networks.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def main() -> None:
+    """Run `limen`; exit status 0 done, 1 refused or failed, 2 wrong usage."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        _fail(str(error) if isinstance(error, ValueError) else _sentence(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(text: str) -> None:
+    print(f"limen: error: {text}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _sentence(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
+def one_blas_thread() -> None:
+    """Before numpy is imported: products of a row then do not depend on threads."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+
+
+def _data_options(
+    time: str | None,
+    equipment: str | None,
+    label: str | None,
+    ignore: list[str] | None,
+    rows: str | None,
+    tags: Path | None,
+    time_format: str | None,
+    timezone: str | None,
+    missing: list[str] | None,
+    running: str | None,
+    settle: str | None,
+    exclude: list[str] | None,
+    separator: str | None,
+    encoding: str | None,
+) -> DataOptions:
+    from models.data import DataOptions
+
+    return DataOptions(
+        time=time,
+        equipment=equipment,
+        label=label,
+        ignore=tuple(ignore or ()),
+        rows=rows,
+        map=tags,
+        time_format=time_format,
+        timezone=timezone,
+        missing=tuple(missing or ()),
+        running=running,
+        settle=settle,
+        exclude=tuple(exclude or ()),
+        separator=separator,
+        encoding=encoding,
+    )
+
+
+@app.command()
+def train(
+    data: o.Data,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the model; else that of the folder.")] = "",
+    false_alarm_rate: Annotated[float, typer.Option("--false-alarm-rate", help="Promised share of ticks.")] = 0.01,
+    memory_size: Annotated[int, typer.Option("--memory-size", min=1, max=4096, help="Values in the memory.")] = 52,
+    window: Annotated[int, typer.Option("--window", min=1, max=1000, help="Ticks that the memory looks back.")] = 10,
+    discount: Annotated[float, typer.Option("--discount", help="Weight of each tick further back, 0 to 1.")] = 0.95,
+    time: o.Time = None,
+    equipment: o.Equipment = None,
+    label: o.Label = None,
+    ignore: o.Ignore = None,
+    rows: o.Rows = None,
+    tags: o.Map = None,
+    time_format: o.TimeFormat = None,
+    timezone: o.Timezone = None,
+    missing: o.Missing = None,
+    running: o.Running = None,
+    settle: o.Settle = None,
+    exclude: o.Exclude = None,
+    separator: o.Separator = None,
+    encoding: o.Encoding = None,
+    as_json: o.Json = False,
+) -> None:
+    """Train a model on files of normal operation."""
+    from models.fit import Shape
+    from models.train import Options
+    from service.commands import train as command
+
+    chosen = Options(Shape(memory_size, window, discount), false_alarm_rate, name=name)
+    found = _data_options(
+        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
+        separator, encoding,
+    )  # fmt: skip
+    command.run(data, out, chosen, found, as_json)
+
+
+@app.command()
+def score(
+    model: o.Model,
+    data: o.Data,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV file; else standard output.")] = None,
+    time: o.Time = None,
+    equipment: o.Equipment = None,
+    label: o.Label = None,
+    ignore: o.Ignore = None,
+    rows: o.Rows = None,
+    tags: o.Map = None,
+    time_format: o.TimeFormat = None,
+    timezone: o.Timezone = None,
+    missing: o.Missing = None,
+    running: o.Running = None,
+    settle: o.Settle = None,
+    exclude: o.Exclude = None,
+    separator: o.Separator = None,
+    encoding: o.Encoding = None,
+) -> None:
+    """Score files with a model: CSV, a line for each input row in its order."""
+    one_blas_thread()
+    from service.commands import score as command
+
+    found = _data_options(
+        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
+        separator, encoding,
+    )  # fmt: skip
+    command.score(model, data, out, found)
+
+
+@app.command()
+def evaluate(
+    model: o.Model,
+    data: o.Data,
+    label: Annotated[str, typer.Option("--label", help="Column that is 1 where the machine was faulty.")],
+    time: o.Time = None,
+    equipment: o.Equipment = None,
+    ignore: o.Ignore = None,
+    rows: o.Rows = None,
+    tags: o.Map = None,
+    time_format: o.TimeFormat = None,
+    timezone: o.Timezone = None,
+    missing: o.Missing = None,
+    running: o.Running = None,
+    settle: o.Settle = None,
+    exclude: o.Exclude = None,
+    separator: o.Separator = None,
+    encoding: o.Encoding = None,
+    as_json: o.Json = False,
+) -> None:
+    """Compare the scores of labelled files with their labels."""
+    one_blas_thread()
+    from service.commands import score as command
+
+    found = _data_options(
+        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
+        separator, encoding,
+    )  # fmt: skip
+    command.evaluate(model, data, found, as_json)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path | None, typer.Option("--model", help="Artifact to put in as the default model.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder for models and state.")] = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on; loopback by default.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on.")] = None,
+    clock: Annotated[str | None, typer.Option("--clock", help="wall, or event: time is what the data says.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")] = None,
+) -> None:
+    """Serve: readings in over HTTP, scores and alarms out."""
+    one_blas_thread()
+    from service.commands import serve as command
+
+    given = {"data_dir": data_dir, "host": host, "port": port, "clock": clock}
+    command.run(model, config, {name: value for name, value in given.items() if value is not None})
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option("--out", help="CSV file to write.")],
+    machines: Annotated[int, typer.Option("--machines", min=1, max=10_000)] = 6,
+    ticks: Annotated[int, typer.Option("--ticks", min=10, help="Readings of each machine.")] = 20_000,
+    interval_seconds: Annotated[int, typer.Option("--interval-seconds", min=1, help="Time between readings.")] = 10,
+    start: Annotated[str, typer.Option("--start", help="Time of the first reading.")] = "2026-01-01T00:00:00Z",
+    normal: Annotated[bool, typer.Option("--normal", help="Without faults.")] = False,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+) -> None:
+    """Simulate a fleet of pump skids with labelled faults, as a CSV file."""
+    from service.commands import simulate as command
+
+    command.run(out, machines, ticks, interval_seconds, start, normal, seed)
+
+
+@app.command()
+def replay(
+    data: o.Data,
+    url: Annotated[str, typer.Option("--url", help="Of the service.")] = "http://127.0.0.1:8000",
+    speed: Annotated[float, typer.Option("--speed", min=0, help="Times real speed; 0: as fast as it goes.")] = 1.0,
+    time: o.Time = None,
+    equipment: o.Equipment = None,
+    label: o.Label = None,
+    ignore: o.Ignore = None,
+    rows: o.Rows = None,
+    tags: o.Map = None,
+    time_format: o.TimeFormat = None,
+    timezone: o.Timezone = None,
+    missing: o.Missing = None,
+    running: o.Running = None,
+    settle: o.Settle = None,
+    exclude: o.Exclude = None,
+    separator: o.Separator = None,
+    encoding: o.Encoding = None,
+    as_json: o.Json = False,
+) -> None:
+    """Stream files to a service and print alarms as they open and close."""
+    from service.commands import replay as command
+
+    found = _data_options(
+        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
+        separator, encoding,
+    )  # fmt: skip
+    command.run(data, url, speed, found, as_json)
+
+
+@app.command()
+def demo(
+    seconds: Annotated[
+        float, typer.Option("--seconds", envvar="DEMO_SECONDS", min=0, help="End by itself after that; 0: never.")
+    ] = 0.0,
+    port: Annotated[int, typer.Option("--port", help="Of the service; 0: any free one.")] = 8000,
+) -> None:
+    """Simulate a fleet, train, serve, stream and watch, on this machine."""
+    from service.commands import demo as command
+
+    command.run(seconds, port)
+
+
+@app.command(name="version")
+def show_version() -> None:
+    """Print the version."""
+    from importlib.metadata import version
+
+    print(version("limen"))

@@ -1,0 +1,142 @@
+"""`limen score` and `limen evaluate`: whole files through a model, as serving would score them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from models.artifact import LoadedModel, load
+from models.backfill import Backfill, arrange, columns_of, score_series
+from models.contract import Bools, DataError
+from models.data import DataOptions, Recording, Series, read
+from models.evaluate import Evaluation, pool
+from service.commands.console import facts, notice, progress
+
+HEADER = ("time", "equipment", "status", "score", "p_value", "alarm", "top_sensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A recording with what came of every series; `fed` (n,) marks the ticks of a series that went through the model."""
+
+    model: LoadedModel
+    recording: Recording
+    results: list[Backfill]
+    fed: list[Bools]
+
+
+def score(model: Path, data: Sequence[Path], out: Path | None, data_options: DataOptions) -> None:
+    """Write a line for each input row, in its order."""
+    scored = score_files(model, data, data_options)
+    with out.open("w", encoding="utf-8", newline="") if out else nullcontext(sys.stdout) as file:
+        write_csv(scored, file)
+
+
+def evaluate(model: Path, data: Sequence[Path], data_options: DataOptions, as_json: bool) -> None:
+    """Compare scores with labels."""
+    evaluation = evaluation_of(score_files(model, data, data_options))
+    if as_json:
+        print(json.dumps(evaluation.as_dict(), indent=1))
+    else:
+        facts(summary(evaluation.as_dict()))
+
+
+def score_files(model: Path, data: Sequence[Path], data_options: DataOptions) -> Scored:
+    """Load, read and score; every machine starts with an empty memory."""
+    loaded = load(model)
+    with progress("scoring") as told:
+        told("reading", 0.0)
+        recording = read(data, data_options)
+        columns = columns_of(loaded.detector, recording.sensors)
+        _say_what_differs(loaded, recording)
+        total, done = sum(len(s.time) for s in recording.series), 0
+
+        def advanced(ticks: int) -> None:
+            nonlocal done
+            done += ticks
+            told("rows", done / max(total, 1))
+
+        results, fed = [], []
+        for series in recording.series:
+            through = goes_through(recording, series)
+            x = arrange(series.values[through], columns)
+            results.append(score_series(loaded.detector, series.equipment, series.time[through], x, progress=advanced))
+            fed.append(through)
+    return Scored(loaded, recording, results, fed)
+
+
+def goes_through(recording: Recording, series: Series) -> Bools:
+    """Ticks of a series that the model sees: those to score, and those outside --rows as warm-up; not excluded ones."""
+    return np.array([recording.row_status[row] != "excluded" for row in series.row], np.bool_)
+
+
+def _say_what_differs(model: LoadedModel, recording: Recording) -> None:
+    absent = [name for name in model.detector.sensors if name not in recording.sensors]
+    unknown = [name for name in recording.sensors if name not in model.detector.sensors]
+    if absent:
+        notice(f"not in the data, scored as missing: {', '.join(absent)}")
+    if unknown:
+        notice(f"not known to the model, left out: {', '.join(unknown)}")
+    for finding in recording.findings:
+        notice(finding.text)
+
+
+def write_csv(scored: Scored, file: TextIO) -> None:
+    """One line for each input row in its order; rows outside --rows are left out."""
+    recording, sensors = scored.recording, scored.model.detector.sensors
+    lines: dict[int, tuple[str, str, str, str, str]] = {}
+    for series, result, through in zip(recording.series, scored.results, scored.fed, strict=True):
+        columns = (result.status, result.score.tolist(), result.p_value.tolist(), result.alarm.tolist(), result.top)
+        for row, status, score, p_value, alarm, top in zip(series.row[through].tolist(), *columns, strict=True):
+            judged = score == score
+            lines[row] = (
+                status,
+                repr(score) if judged else "",
+                repr(p_value) if judged else "",
+                "1" if alarm else "0",
+                sensors[top] if top >= 0 else "",
+            )
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(HEADER)
+    for row in range(recording.rows):
+        found = str(recording.row_status[row])
+        if found == "outside":
+            continue
+        rest = lines.get(row, (IN_WORDS.get(found, found), "", "", "0", ""))
+        writer.writerow((recording.row_time[row], recording.row_equipment[row], *rest))
+
+
+IN_WORDS = {"excluded": "unscored", "bad_time": "rejected"}
+
+
+def evaluation_of(scored: Scored) -> Evaluation:
+    """Scores against labels, pooled over machines and files."""
+    parts = []
+    for series, result, through in zip(scored.recording.series, scored.results, scored.fed, strict=True):
+        if series.label is None:
+            raise DataError("the data has no labels; name their column with --label")
+        used = series.use[through]
+        parts.append((result.score[used], series.label[through][used], series.time[through][used]))
+    return pool(parts)
+
+
+def summary(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The figures, line by line."""
+    lines = []
+    for name, value in found.items():
+        if isinstance(value, list):
+            detected = sum(1 for episode in value if episode.get("detected"))
+            lines.append((name, f"{detected} of {len(value)} detected"))
+        elif isinstance(value, float):
+            lines.append((name.replace("_", " "), f"{value:.4f}"))
+        else:
+            lines.append((name.replace("_", " "), "undefined" if value is None else f"{value}"))
+    return lines

@@ -1,0 +1,210 @@
+"""`limen train`: files of normal operation -> a model, and what a person wants to know of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models import artifact
+from models.contract import ModelError
+from models.data import DataOptions, Recording, read, segments
+from models.preprocess import Segment
+from models.timestamps import rfc3339
+from models.train import Options, Training, gap_reset_ticks, train
+from service.commands.console import facts, progress
+
+SECOND = 1_000_000
+SHOWN = 5  # names or findings that are listed
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One run of the command."""
+
+    recording: Recording
+    training: Training
+    parts: list[Segment]
+    out: Path
+
+
+def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOptions, as_json: bool) -> None:
+    """Train, save and report. Raises DataError or ModelError; nothing is written then."""
+    version = next_version(out)
+    with progress("training") as told:
+        told("reading", 0.0)
+        recording = read(data, data_options)
+        parts = normal_segments(recording, options)
+        options = Options(
+            shape=options.shape,
+            false_alarm_rate=options.false_alarm_rate,
+            blocks=options.blocks,
+            name=options.name or name_of(out),
+            version=version,
+        )
+        used = sum(len(p.x) for p in parts)
+        training = train(
+            parts,
+            recording.sensors,
+            recording.interval,
+            options,
+            units=recording.units,
+            window=window(recording),
+            excluded=recording.rows - used,
+            progress=told,
+        )
+    manifest = artifact.save(training.manifest, training.detector, training.drift, out)
+    trained = Trained(recording, training, parts, out)
+    if as_json:
+        print(json.dumps(as_dict(trained) | {"artifact_id": manifest.artifact_id}, indent=1))
+    else:
+        facts(report(trained))
+
+
+def normal_segments(recording: Recording, options: Options) -> list[Segment]:
+    """Contiguous rows to train on, machine by machine."""
+    gap = gap_reset_ticks(options.shape) * recording.interval
+    return [
+        Segment(series.equipment, series.values[part], part.start)
+        for series in recording.series
+        for part in segments(series, gap)
+    ]
+
+
+def name_of(out: Path) -> str:
+    """A model's name from the folder that it goes to.
+
+    >>> name_of(Path("models/Pump skids 3"))
+    'pump-skids-3'
+    """
+    name = re.sub(r"[^a-z0-9._-]+", "-", out.resolve().name.lower()).strip("-.")
+    return name or "model"
+
+
+def next_version(out: Path) -> int:
+    """1, or one more than the model that is in the folder. ModelError where something else is in it."""
+    if not out.exists():
+        return 1
+    if not out.is_dir():
+        raise ModelError(f"{out} is a file; expected a folder for the model")
+    names = {path.name for path in out.iterdir() if not path.name.endswith(".partial")}
+    if not names:
+        return 1
+    if not names <= {artifact.MANIFEST, artifact.TENSORS}:
+        other = sorted(names - {artifact.MANIFEST, artifact.TENSORS})[0]
+        raise ModelError(f"{out} holds {other!r}, which is no part of a model; choose a folder of its own with --out")
+    try:
+        return artifact.load(out).version + 1
+    except ModelError:
+        return 1
+
+
+def window(recording: Recording) -> tuple[str, str]:
+    """First and last time of the recording."""
+    times = [series.time for series in recording.series if len(series.time)]
+    if not times:
+        return "", ""
+    return rfc3339(min(int(t[0]) for t in times)), rfc3339(max(int(t[-1]) for t in times))
+
+
+def report(trained: Trained) -> list[tuple[str, str]]:
+    """What a person wants to know, line by line."""
+    training, recording = trained.training, trained.recording
+    manifest, calibration = training.manifest, training.calibration
+    machines = training.detector.equipment
+    lines = [
+        (
+            "rows",
+            f"{manifest.fit.rows:,} used of {recording.rows:,}, in {len(trained.parts)} stretch(es) without a gap",
+        ),
+        ("machines", f"{len(machines)}: {listed(machines)}"),
+        ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / SECOND:g} s"),
+    ]
+    constant = [s.name for s in manifest.sensors if s.constant]
+    if constant:
+        lines.append(("constant", f"{listed(constant)}: any movement will be news"))
+    if training.missing_cells:
+        share = training.missing_cells / (manifest.fit.rows * len(recording.sensors))
+        lines.append(
+            ("missing cells", f"{training.missing_cells:,} ({share:.1%}), estimated and left out of residuals")
+        )
+    lines += [("found", finding.text) for finding in recording.findings]
+    lines += [
+        ("memory", f"{manifest.p} values, window {manifest.L} ticks, discount {manifest.g:g}"),
+        ("training took", f"{training.seconds:.2f} s"),
+        ("threshold", f"score 1.0 stands for {calibration.budget:.3g} of ticks as false alarms"),
+        (
+            "held-out rows",
+            f"{calibration.kept:.2%} of {calibration.rows:,} at or over it (promised {calibration.budget:.2%})",
+        ),
+        ("blocks", blocks_sentence(training)),
+        ("model", f"{manifest.name} version {manifest.version} in {trained.out}"),
+    ]
+    return lines
+
+
+def blocks_sentence(training: Training) -> str:
+    """Whether the blocks agree, and so whether the recording supports the budget."""
+    calibration = training.calibration
+    if not calibration.supported:
+        reasons = []
+        if training.sensors_unsettled:
+            reasons.append(
+                f"the level of {listed(training.sensors_unsettled)} wanders from block to block, as while warming up"
+            )
+        if calibration.spread > 1 and not reasons:
+            reasons.append(f"their thresholds differ {calibration.spread:.1f}-fold")
+        return (
+            f"do NOT agree: {'; '.join(reasons)}. This recording does not support a budget of {calibration.budget:.2%}; "
+            "train on more normal operation"
+        )
+    sentence = f"agree: {len(calibration.block_kept)} blocks, each held out in turn, keep {calibration.block_kept.max():.2%} or less"
+    if calibration.provisional:
+        wanted = int(len(calibration.block_kept) / calibration.budget)
+        sentence += f". The budget is rarer than a block can show: provisional until there are {wanted:,} normal rows"
+    return sentence
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, and how many more.
+
+    >>> listed(["a", "b", "c", "d", "e", "f", "g"])
+    'a, b, c, d, e and 2 more'
+    """
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def as_dict(trained: Trained) -> dict[str, Any]:
+    """The report for a program."""
+    training, recording = trained.training, trained.recording
+    manifest, calibration = training.manifest, training.calibration
+    return {
+        "model": manifest.name,
+        "version": manifest.version,
+        "folder": str(trained.out),
+        "rows": recording.rows,
+        "rows_used": manifest.fit.rows,
+        "segments": len(trained.parts),
+        "equipment": list(training.detector.equipment),
+        "sensors": list(recording.sensors),
+        "constant": [s.name for s in manifest.sensors if s.constant],
+        "missing_cells": training.missing_cells,
+        "interval_seconds": manifest.interval / SECOND,
+        "memory_size": manifest.p,
+        "window": manifest.L,
+        "discount": manifest.g,
+        "seconds": training.seconds,
+        "false_alarm_rate": calibration.budget,
+        "held_out_rows": calibration.rows,
+        "held_out_kept": calibration.kept,
+        "blocks_kept": calibration.block_kept.tolist(),
+        "blocks_agree": calibration.supported,
+        "blocks_spread": calibration.spread,
+        "sensors_unsettled": list(training.sensors_unsettled),
+        "provisional": calibration.provisional,
+        "findings": [{"kind": f.kind, "text": f.text} for f in recording.findings],
+    }
