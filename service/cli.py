@@ -213,12 +213,13 @@ def simulate(
     interval_seconds: Annotated[int, typer.Option("--interval-seconds", min=1, help="Time between readings.")] = 10,
     start: Annotated[str, typer.Option("--start", help="Time of the first reading.")] = "2026-01-01T00:00:00Z",
     normal: Annotated[bool, typer.Option("--normal", help="Without faults.")] = False,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another one is another fleet.")] = 0,
+    as_json: o.Json = False,
 ) -> None:
     """Simulate a fleet of pump skids with labelled faults, as a CSV file."""
     from service.commands import simulate as command
 
-    command.run(out, machines, ticks, interval_seconds, start, normal, seed)
+    command.run(out, machines, ticks, interval_seconds, start, normal, seed, as_json)
 
 
 @app.command()
@@ -257,7 +258,9 @@ def demo(
     seconds: Annotated[
         float, typer.Option("--seconds", envvar="DEMO_SECONDS", min=0, help="End by itself after that; 0: never.")
     ] = 0.0,
-    port: Annotated[int, typer.Option("--port", help="Of the service; 0: any free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65_535, help="Of the service; 0, or where it is taken: any free one.")
+    ] = 8000,
 ) -> None:
     """Simulate a fleet, train, serve, stream and watch, on this machine."""
     from service.commands import demo as command

@@ -10,7 +10,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-BUSY_SECONDS_MAX = 60.0  # how long a full queue is waited for
+BUSY_SECONDS_MAX = 60.0  # how long a service that answers 503 is waited for
+PAUSE_SECONDS = 1.0  # where it does not say for how long
+PAUSE_SECONDS_MAX = 10.0
+SHOWN_CHARACTERS = 200
 
 
 class ServiceError(Exception):
@@ -18,15 +21,13 @@ class ServiceError(Exception):
 
 
 class Client:
-    """Requests to one service; `url` such as http://127.0.0.1:8000."""
+    """Requests to one service at `url`, such as http://127.0.0.1:8000; ValueError where that is no address."""
 
     def __init__(self, url: str, timeout_seconds: float = 60.0) -> None:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServiceError(f"{url!r} is no address of a service; expected one such as http://127.0.0.1:8000")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self.url = f"{parts.scheme}://{parts.netloc}"
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout_seconds)
+        scheme, host, port, self._prefix = address(url)
+        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(host, port, timeout=timeout_seconds)
+        self.url = url if "//" in url else f"http://{url}"
 
     def post_readings(self, body: dict[str, Any]) -> dict[str, Any]:
         """POST /v1/readings; waits where the queue of the service is full."""
@@ -34,14 +35,14 @@ class Client:
         until = time.monotonic() + BUSY_SECONDS_MAX
         while True:
             status, headers, answer = self._request("POST", "/v1/readings", content)
-            if status != 503 or time.monotonic() > until:
+            if status != 503 or time.monotonic() >= until:
                 return self._checked(status, answer)
-            time.sleep(float(headers.get("Retry-After", 1)))
+            time.sleep(pause_seconds(headers.get("Retry-After")))
 
     def get(self, *path: str, **query: str | int) -> dict[str, Any]:
         """GET an address given by its parts."""
-        address = "/" + "/".join(quote(part, safe="") for part in path)
-        status, _, answer = self._request("GET", address + (f"?{urlencode(query)}" if query else ""))
+        place = "/" + "/".join(quote(part, safe="") for part in path)
+        status, _, answer = self._request("GET", place + (f"?{urlencode(query)}" if query else ""))
         return self._checked(status, answer)
 
     def ready(self) -> bool:
@@ -52,15 +53,18 @@ class Client:
             return False
 
     def close(self) -> None:
+        """Let go of the connection."""
         self._connection.close()
 
     def _request(
-        self, method: str, address: str, content: bytes | None = None
+        self, method: str, place: str, content: bytes | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """One request. A kept connection that the service has closed meanwhile is opened anew, once: readings that it
+        had taken after all come back as `duplicate`."""
         headers = {"Content-Type": "application/json"} if content is not None else {}
         for last in (False, True):
             try:
-                self._connection.request(method, address, content, headers)
+                self._connection.request(method, self._prefix + place, content, headers)
                 response = self._connection.getresponse()
                 return response.status, response.headers, response.read()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
@@ -70,14 +74,54 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 raise ServiceError(f"no answer from {self.url}: {error}; is the service running there?") from None
+            except BaseException:  # Ctrl-C: the next request must not meet the rest of this one
+                self._connection.close()
+                raise
         raise AssertionError("unreachable")
 
     def _checked(self, status: int, answer: bytes) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(answer) if answer else {}
+            found = json.loads(answer)
         except ValueError:
-            found = {}
+            found = None
+        known: dict[str, Any] = found if isinstance(found, dict) else {}
         if status >= 400:
-            text = found.get("detail") or found.get("title") or answer[:200].decode(errors="replace")
+            text = known.get("detail") or known.get("title") or _shown(answer)
             raise ServiceError(f"{self.url} answered {status}: {text}")
-        return found
+        if found is not known:
+            raise ServiceError(
+                f"{self.url} answered {_shown(answer)!r}; expected JSON; is that address a Limen service?"
+            )
+        return known
+
+
+def address(url: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and path prefix of a service; ValueError where `url` is none.
+
+    >>> address("127.0.0.1:8000"), address("https://plant.example/limen/")
+    (('http', '127.0.0.1', 8000, ''), ('https', 'plant.example', None, '/limen'))
+    """
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        scheme, host, port = "", None, None
+    if scheme not in ("http", "https") or not host:
+        raise ValueError(f"{url!r} is no address of a service; expected one such as http://127.0.0.1:8000")
+    return scheme, host, port, parts.path.rstrip("/")
+
+
+def pause_seconds(retry_after: str | None) -> float:
+    """How long to wait before asking again.
+
+    >>> pause_seconds("2"), pause_seconds(None), pause_seconds("Wed, 21 Oct 2026 07:28:00 GMT"), pause_seconds("3600")
+    (2.0, 1.0, 1.0, 10.0)
+    """
+    try:
+        return min(max(float(retry_after or PAUSE_SECONDS), 0.0), PAUSE_SECONDS_MAX)
+    except ValueError:
+        return PAUSE_SECONDS
+
+
+def _shown(answer: bytes) -> str:
+    return answer[:SHOWN_CHARACTERS].decode(errors="replace")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 class Told(Protocol):
@@ -19,19 +21,48 @@ class Told(Protocol):
 
 @contextmanager
 def progress(title: str) -> Iterator[Told]:
-    """A bar on standard error while the block runs, where that is a terminal."""
+    """A bar on standard error while the block runs, where that is a terminal; what is printed meanwhile goes where it
+    would have gone."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
+    ) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda stage, share: bar.update(task, description=f"{title}: {stage}", completed=share)
 
 
 def facts(lines: list[tuple[str, str]]) -> None:
     """Lines of a name and what there is to say of it, aligned."""
-    width = max((len(name) for name, _ in lines), default=0)
-    for name, text in lines:
-        print(f"{name:<{width}}  {text}")
+    print("\n".join(aligned(lines)))
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines whose columns stand under each other.
+
+    >>> aligned([("a", "long one", "x"), ("abc", "b", "y")])
+    ['a    long one  x', 'abc  b         y']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units.
+
+    >>> duration(42), duration(5400), duration(86_400 * 2 + 7200), duration(0.2)
+    ('42 s', '1 h 30 min', '2 d 2 h', '0 s')
+    """
+    rest, parts = round(seconds), []
+    for unit, size in UNITS:
+        count, rest = divmod(rest, size)
+        parts.append(f"{count} {unit}" if count else "")
+    first = next((place for place, part in enumerate(parts) if part), None)
+    return "0 s" if first is None else " ".join(filter(None, parts[first : first + 2]))
 
 
 def notice(text: str) -> None:

@@ -25,7 +25,7 @@ HEADER = ("time", "equipment", "status", "score", "p_value", "alarm", "top_senso
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A recording with what came of every series; `fed` (n,) marks the ticks of a series that went through the model."""
+    """A recording with what came of every series; `fed` (n,) marks the ticks of a series that the model saw."""
 
     model: LoadedModel
     recording: Recording

@@ -158,10 +158,11 @@ def blocks_sentence(training: Training) -> str:
         if calibration.spread > 1 and not reasons:
             reasons.append(f"their thresholds differ {calibration.spread:.1f}-fold")
         return (
-            f"do NOT agree: {'; '.join(reasons)}. This recording does not support a budget of {calibration.budget:.2%}; "
+            f"do NOT agree: {'; '.join(reasons)}. This recording does not support a budget of {calibration.budget:.2%}: "
             "train on more normal operation"
         )
-    sentence = f"agree: {len(calibration.block_kept)} blocks, each held out in turn, keep {calibration.block_kept.max():.2%} or less"
+    worst = calibration.block_kept.max()
+    sentence = f"agree: {len(calibration.block_kept)} blocks, each held out in turn, keep {worst:.2%} or less"
     if calibration.provisional:
         wanted = int(len(calibration.block_kept) / calibration.budget)
         sentence += f". The budget is rarer than a block can show: provisional until there are {wanted:,} normal rows"

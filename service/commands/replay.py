@@ -1,0 +1,103 @@
+"""`limen replay`: a recording, streamed to a service in order of time; alarms as they open and close."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import typer
+
+from models.contract import DataError
+from models.data import DataOptions, Recording, read
+from service.client import Client
+from service.commands.alarm_watch import News, sentence
+from service.commands.console import aligned, notice, progress
+from service.commands.playback import Playback, Tally
+from service.commands.stream import Machine, RealWall, Stream
+from service.status import STATUS_NAMES
+
+INTERRUPTED = 130
+
+
+class Output(Protocol):
+    """How the replay is told."""
+
+    def news(self, news: News) -> None: ...
+    def summary(self, tally: Tally) -> None: ...
+
+
+def run(data: Sequence[Path], url: str, speed: float, data_options: DataOptions, as_json: bool) -> None:
+    """Stream and tell. DataError where the files cannot be read, ServiceError where the service is gone."""
+    output: Output = JsonLines() if as_json else Lines()
+    client = Client(url)
+    try:
+        with progress("replay") as told:
+            told("reading", 0.0)
+            stream = stream_of(read(data, data_options))
+            playback = Playback(client, stream, speed, RealWall())
+            try:
+                for step in playback.steps():
+                    for complaint in step.complaints:
+                        notice(complaint)
+                    for news in step.news:
+                        output.news(news)
+                    told("streaming", playback.tally.sent / max(playback.tally.total, 1))
+            except KeyboardInterrupt:
+                for news in playback.news():
+                    output.news(news)
+                raise typer.Exit(INTERRUPTED) from None
+            finally:
+                output.summary(playback.tally)
+    finally:
+        client.close()
+
+
+def stream_of(recording: Recording) -> Stream:
+    """The rows to use of every machine. DataError where their times have no zone: a service must not guess."""
+    for finding in recording.findings:
+        if finding.kind == "no_zone":
+            raise DataError(
+                f"{finding.text}; replay does not guess: say which zone they are in with --timezone, such as "
+                "--timezone UTC or --timezone Asia/Tokyo"
+            )
+    machines = [
+        Machine(series.equipment, series.time[series.use], series.values[series.use]) for series in recording.series
+    ]
+    stream = Stream(recording.sensors, machines)
+    if not len(stream):
+        raise DataError("no rows left to stream; check --rows, --running and --exclude")
+    return stream
+
+
+class Lines:
+    """For a person."""
+
+    def news(self, news: News) -> None:
+        print(sentence(news), flush=True)
+
+    def summary(self, tally: Tally) -> None:
+        print("\n".join(aligned(summary(tally))), flush=True)
+
+
+class JsonLines:
+    """For a program: one object a line."""
+
+    def news(self, news: News) -> None:
+        print(json.dumps({"event": news.event, **news.alarm}), flush=True)
+
+    def summary(self, tally: Tally) -> None:
+        print(json.dumps({"event": "summary", **tally.as_dict()}), flush=True)
+
+
+def summary(tally: Tally) -> list[tuple[str, str]]:
+    """What became of it, line by line; statuses that did not occur are left out."""
+    rate = f", {tally.sent / tally.seconds:,.0f}/s" if tally.seconds else ""
+    rest = "" if tally.complete else f" of {tally.total:,}: not complete"
+    lines = [("readings", f"{tally.sent:,}{rest} in {tally.seconds:.1f} s{rate}")]
+    lines += [(status, f"{tally.statuses[status]:,}") for status in STATUS_NAMES if tally.statuses[status]]
+    if tally.reasons:
+        lines.append(("reasons", ", ".join(f"{reason} {count:,}" for reason, count in tally.reasons.most_common())))
+    lines.append(("alarms", f"{tally.opened:,} opened, {tally.closed:,} closed"))
+    return lines
