@@ -31,9 +31,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-SENSORS, MEMORY = 32, 64
+SENSORS, MEMORY, WINDOW = 32, 64, 15
 NAMES = [f"sensor-{i:02d}" for i in range(SENSORS)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+MIXED, ROWS = "columns, 10 machines x 10", "rows of 100"
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -50,6 +51,12 @@ class Figures:
     refused: int
 
 
+def readings(seed: int, rows: int) -> np.ndarray:
+    """Readings of normal operation (rows, sensors): correlated, seeded."""
+    mixing = np.random.default_rng(0).normal(size=(SENSORS, SENSORS)) / 6
+    return np.random.default_rng([1, seed]).normal(size=(rows, SENSORS)) @ mixing + 20
+
+
 def make_model(folder: Path) -> None:
     """Train a model of 32 sensors with a memory of 64."""
     from models import artifact
@@ -57,21 +64,19 @@ def make_model(folder: Path) -> None:
     from models.preprocess import Segment
     from models.train import Options, train
 
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(4000, SENSORS)) @ rng.normal(size=(SENSORS, SENSORS)) / 6 + 20
-    options = Options(shape=Shape(MEMORY, 10, 0.95), name="bench")
-    training = train([Segment("machine", x)], tuple(NAMES), 1_000_000, options)
+    options = Options(shape=Shape(MEMORY, WINDOW), name="bench")
+    training = train([Segment("machine", readings(0, 8000))], tuple(NAMES), 1_000_000, options)
     artifact.save(training.manifest, training.detector, training.drift, folder)
 
 
 class Values:
-    """Readings to send: drawn once, used in turn, so that making a body costs little."""
+    """Readings to send: drawn once, used in turn, so that making a body costs little. `faulty` ones hold every machine
+    in alarm."""
 
-    def __init__(self) -> None:
-        rng = np.random.default_rng(1)
-        drawn = rng.normal(size=(2000, SENSORS)) @ rng.normal(size=(SENSORS, SENSORS)) / 6 + 20
+    def __init__(self, faulty: bool = False) -> None:
+        drawn = readings(1, 2000) + 3.0 * faulty
         self.rows = [[round(v, 4) for v in row] for row in drawn.tolist()]
-        self.tick = dict.fromkeys(range(0), 0)
+        self.tick: dict[int, int] = {}
 
     def next(self, machine: int, count: int) -> tuple[list[str], list[list[float]]]:
         """The next `count` times and readings of one machine."""
@@ -237,7 +242,7 @@ async def register(port: int, values: Values, machines: int) -> None:
     connection = Connection(port)
     await connection.open()
     bodies = columns_bodies(values, machines, 1)
-    for _ in range(11 * machines // 100):
+    for _ in range((WINDOW + 1) * machines // 100):
         status, answer = await connection.post(next(bodies))
         if status != 200:
             raise SystemExit(f"the server answered {status}: {answer[:300]!r}")
@@ -249,27 +254,39 @@ def measure_limen(options: argparse.Namespace, folder: Path) -> tuple[list[Figur
     command = [sys.executable, "-m", "service", "serve", "--model", str(folder / "model"), "--data-dir"]
     command += [str(folder / "data"), "--port", str(port), "--clock", "event"]
     process = start(command, port, core=0)
-    values, m, s = Values(), options.machines, options.seconds
+    values, storm, m, s = Values(), Values(faulty=True), options.machines, options.seconds
     try:
         empty = resident(process)
         asyncio.run(register(port, values, m))
         per_machine = (resident(process) - empty) / m
+        storm.tick = values.tick
         loads = [
-            ("columns, 100 machines x 1", lambda: columns_bodies(values, m, 1), 100, 64),
-            ("columns, 10 machines x 10", lambda: columns_bodies(values, m, 10), 100, 64),
-            ("columns, 10 machines x 10", lambda: columns_bodies(values, m, 10), 100, 8),
-            ("columns, 1 machine x 100", lambda: columns_bodies(values, m, 100), 100, 64),
-            ("columns, 1 machine x 100", lambda: columns_bodies(values, m, 100), 100, 8),
-            ("rows of 100", lambda: rows_bodies(values, m, 100), 100, 64),
+            ("columns, 100 machines x 1", lambda: columns_bodies(values, m, 1), 64),
+            (MIXED, lambda: columns_bodies(values, m, 10), 64),
+            (MIXED, lambda: columns_bodies(values, m, 10), 8),
+            ("columns, 1 machine x 100", lambda: columns_bodies(values, m, 100), 64),
+            ("columns, 1 machine x 100", lambda: columns_bodies(values, m, 100), 8),
+            (ROWS, lambda: rows_bodies(values, m, 100), 64),
+            ("rows of 100, every machine in alarm", lambda: rows_bodies(storm, m, 100), 64),
         ]
         figures = [
-            asyncio.run(closed_loop(port, bodies(), size, flight, s, "limen", load))
-            for load, bodies, size, flight in loads
+            asyncio.run(closed_loop(port, bodies(), 100, flight, s, "limen", load)) for load, bodies, flight in loads
         ]
         figures.append(asyncio.run(open_loop(port, rows_bodies(values, m, 1), 1000, s, "limen")))
-        return figures, {"ram_per_machine": per_machine, "ram_of_process": float(resident(process))}
+        return figures, {"ram_per_machine": per_machine, "state_per_machine": float(state_bytes(folder / "model"))}
     finally:
         stop(process)
+
+
+def state_bytes(model: Path) -> int:
+    """Bytes of the arrays that hold one machine: memory, statistics, alarm, and the ring of its last results."""
+    from models.artifact import load
+    from service.shard import Shard
+
+    loaded = load(model)
+    shard = Shard(lambda equipment: loaded)
+    shard.bank(loaded)
+    return shard.bytes_per_machine()
 
 
 def measure_reference(options: argparse.Namespace) -> list[Figures]:
@@ -279,7 +296,7 @@ def measure_reference(options: argparse.Namespace) -> list[Figures]:
     values, m, s = Values(), options.machines, options.seconds
     try:
         return [
-            asyncio.run(closed_loop(port, rows_bodies(values, m, 100), 100, 64, s, "reference", "rows of 100")),
+            asyncio.run(closed_loop(port, rows_bodies(values, m, 100), 100, 64, s, "reference", ROWS)),
             asyncio.run(open_loop(port, rows_bodies(values, m, 1), 200, s, "reference")),
         ]
     finally:
@@ -313,12 +330,14 @@ def main() -> None:
         )
     console = Console(width=120)
     console.print(table)
-    console.print(f"RAM of the process a machine: {memory['ram_per_machine']:,.0f} bytes (state, ids and results)")
-    if reference:
-        plain = reference[0].readings_per_second
-        for name, place in (("columns of 100", 0), ("rows of 100", 5)):
-            ratio = figures[place].readings_per_second / plain
-            console.print(f"Limen, {name}, beside the reference, rows of 100: {ratio:.1f} times")
+    console.print(f"State of a machine: {memory['state_per_machine']:,.0f} bytes (memory, statistics, last results)")
+    console.print(
+        f"RAM that the process grew by: {memory['ram_per_machine']:,.0f} bytes a machine (with its id, and reserve)"
+    )
+    for figure in figures:
+        if reference and figure.load in (f"{MIXED}, 64 in flight", f"{ROWS}, 64 in flight"):
+            ratio = figure.readings_per_second / reference[0].readings_per_second
+            console.print(f"Limen, {figure.load}, beside the reference, {reference[0].load}: {ratio:.1f} times")
     if options.json:
         options.json.write_text(json.dumps({"loads": [asdict(f) for f in figures + reference], **memory}, indent=1))
 
