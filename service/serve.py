@@ -1,11 +1,12 @@
 """One process that serves: a lock on its data folder, uvicorn, and an end that loses nothing.
 
 SIGTERM or SIGINT: take no more connections, answer what is under way, save a snapshot, exit 0. A second signal does not
-wait for the answers. Where readings cannot be made safe any more, the process ends with 1.
+wait for the answers. Where readings or the last snapshot cannot be made safe, the process ends with 1.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -24,6 +25,7 @@ from service.lifecycle import Service
 from service.settings import Settings, SettingsError, unknown_variables
 
 LOCK = "lock"
+WRITTEN = ("models", "snapshots")  # folders in the data folder
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 
@@ -40,6 +42,12 @@ class Server(uvicorn.Server):
             host, port = listener.getsockname()[:2]
             log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; the second signal cuts the wait for answers short, not the snapshot, which uvicorn would leave out."""
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at the second signal, at once."""
         log.info("%s: stopping%s", signal.Signals(sig).name, " now" if self.should_exit else "")
@@ -50,6 +58,7 @@ class Server(uvicorn.Server):
 def serve(settings: Settings) -> int:
     """Serve until told to stop; the exit status. SettingsError, ModelError or RegistryError where it cannot."""
     write_logs(settings)
+    signal.signal(signal.SIGTERM, leave)
     for complaint in unknown_variables(os.environ):
         log.warning("%s", complaint)
     with locked(settings.data_dir), closing(listen(settings.host, settings.port)) as listener:
@@ -75,10 +84,16 @@ def serve(settings: Settings) -> int:
 
         service.on_failure = end
         server.run(sockets=[listener])
-    if failures or not server.started:
+    if failures or not server.started or server.lifespan.should_exit:
+        log.error("not stopped in order: what came in since the last snapshot may be lost")
         return 1
     log.info("stopped")
     return 0
+
+
+def leave(sig: int, frame: FrameType | None) -> None:
+    """Obey SIGTERM before there is a server: the first process of a container would ignore it."""
+    raise SystemExit(0)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -97,12 +112,17 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder (made if absent); SettingsError where another process does."""
+    """Hold the data folder (made if absent); SettingsError where it is held or cannot be written."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        for folder in (data_dir, *(data_dir / name for name in WRITTEN)):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise SettingsError(f"data folder {data_dir} cannot be used: {error.strerror}") from None
+        needed = f"it and all in it must be writable for user id {os.getuid()}"
+        reason = f"{error.filename}: {error.strerror}"
+        raise SettingsError(f"data folder {data_dir} cannot be used ({reason}); {needed}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)

@@ -120,3 +120,37 @@ def test_a_model_that_cannot_be_used_ends_the_start_with_1(tmp_path):
     ended = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 1
     assert "manifest.json is not there" in ended.stderr
+
+
+def test_a_second_signal_cuts_the_wait_for_answers_short_but_not_the_snapshot(tmp_path):
+    variables = {"LIMEN_MODEL": str(model_folder())}
+    with process(tmp_path, **variables) as (started, url), httpx.Client(base_url=url, trust_env=False) as client:
+        wait_until_ready(client)
+        assert client.post("/v1/readings", json=columns("p1", 0, 30)).json()["scored"] == 26
+        with socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0)) as half:
+            head = "POST /v1/readings HTTP/1.1|Host: localhost|Content-Type: application/json|Content-Length: 500||{"
+            half.sendall(head.replace("|", "\r\n").encode())
+            time.sleep(0.2)
+            started.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            assert started.poll() is None
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(10) == 0
+    assert list((tmp_path / "snapshots").glob("snapshot-*.safetensors"))
+
+
+def test_a_last_snapshot_that_cannot_be_saved_ends_with_1(tmp_path):
+    with process(tmp_path, LIMEN_MODEL=str(model_folder())) as (started, url):
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            wait_until_ready(client)
+        (tmp_path / "snapshots").rmdir()
+        (tmp_path / "snapshots").write_text("in the way")
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(20) == 1
+
+
+def test_a_part_of_the_data_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "snapshots").write_text("in the way")
+    refused = pytest.raises(SettingsError, match=r"snapshots: File exists.* writable for user id \d+")
+    with refused, locked(tmp_path):
+        pass
