@@ -50,7 +50,7 @@ class Results:
 
 def write(columns: Columns, slots: NDArray[Any], rank: NDArray[Any] | int, results: tuple[NDArray[Any], ...]) -> None:
     """Store results (n,), in the order of `RESULT_FIELDS`: row i is the `rank`-th new one of `slots[i]`. A later row of
-    the same place wins; `advance` counts them afterwards."""
+    the same place wins. `ring_count` goes up afterwards."""
     places = (columns["ring_count"][slots] + rank) % RING_RESULTS
     flat = slots * RING_RESULTS + places
     for name, values in zip(RESULT_FIELDS, results, strict=True):
@@ -82,14 +82,15 @@ def digests(x: Floats, missing: NDArray[np.bool_] | None, keys: NDArray[np.uint6
     """64-bit digest of each reading: `x` (n, d), `missing` (n, d) or None where nothing is, `keys` (d,) -> (n,).
 
     Equal values give equal digests whatever the order of sensors; 0.0 and -0.0 are equal, a missing value is as if
-    its sensor were not there.
+    its sensor were not there, which 0.0 is not.
 
     >>> keys = np.array([digest_key("flow"), digest_key("speed")], np.uint64)
-    >>> a, b = digests(np.array([[0.0, np.nan], [-0.0, 1.0]]), np.array([[False, True], [False, False]]), keys)
+    >>> a, b = digests(np.array([[0.0, np.nan], [-0.0, 0.0]]), np.array([[False, True], [False, False]]), keys)
     >>> bool(a == b), bool(a == digests(np.array([[0.0]]), None, keys[:1])[0])
     (False, True)
     """
     bits = (x + 0.0).view(np.uint64)
+    bits += _MIX  # the bits of 0.0 are zero and would stay so
     bits *= keys
     mixed = bits >> _HALF
     mixed ^= bits
