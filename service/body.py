@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import zlib
 from collections.abc import Mapping
 
@@ -13,6 +14,8 @@ from service.errors import BodyTooLarge, NotGzip, RequestTimeout, UnsupportedMed
 from service.lifecycle import InFlight
 
 GZIP = 16 + zlib.MAX_WBITS
+BLOCK = 16 * 1024  # unpacked at once: what follows a member of it is copied
+PADDING = re.compile(b"\0*")
 Headers = Mapping[bytes, bytes]
 
 
@@ -98,18 +101,22 @@ def inflate(content: bytes, bytes_max: int) -> bytes:
     b'{}'
     """
     pieces: list[bytes] = []
-    left = bytes_max
-    while content:
+    at, left = 0, bytes_max
+    while at < len(content):
         member = zlib.decompressobj(GZIP)
-        try:
-            piece = member.decompress(content, left + 1)
-        except zlib.error as error:
-            raise NotGzip(f"the body cannot be unpacked: {error}; expected gzip") from None
-        left -= len(piece)
-        if left < 0:
-            raise BodyTooLarge(f"the body inflates to over {bytes_max} bytes; expected at most {bytes_max}")
-        if not member.eof:
-            raise NotGzip("the gzip body ends early; expected its end")
-        pieces.append(piece)
-        content = member.unused_data.lstrip(b"\0")
+        while not member.eof:
+            block = content[at : at + BLOCK]
+            if not block:
+                raise NotGzip("the gzip body ends early; expected its end")
+            try:
+                piece = member.decompress(block, left + 1)
+            except zlib.error as error:
+                raise NotGzip(f"the body cannot be unpacked: {error}; expected gzip") from None
+            left -= len(piece)
+            if left < 0:
+                raise BodyTooLarge(f"the body inflates to over {bytes_max} bytes; expected at most {bytes_max}")
+            pieces.append(piece)
+            at += len(block) - len(member.unused_data)
+        padding = PADDING.match(content, at)
+        at = padding.end() if padding else at
     return b"".join(pieces)
