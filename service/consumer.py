@@ -74,8 +74,7 @@ class Consumer:
 
     async def submit(self, body: Body) -> BodyOutcome:
         """Queue a body and wait for its outcome. QueueFull where there is no room, Stopping after `stop`."""
-        if self.failure is not None:
-            raise Unavailable("the service could not make its last readings safe and is ending")
+        self.check()
         if self._stopping:
             raise Stopping("the service is stopping and takes no more readings")
         limit = self.limits.queue_readings_max
@@ -98,9 +97,14 @@ class Consumer:
                 await self._consume(self._take())
                 await asyncio.sleep(0)  # let requests that came meanwhile be queued
         except BaseException as error:
-            self.failure = error
+            self.failure = self.failure or error
             self._fail_waiting()
             raise
+
+    def check(self) -> None:
+        """Unavailable after something broke the order."""
+        if self.failure is not None:
+            raise Unavailable("the service could not make its last readings safe and is ending")
 
     def stop(self) -> None:
         """Take no more bodies; `run` returns when those that wait are answered."""
@@ -110,12 +114,12 @@ class Consumer:
     async def settled(self) -> None:
         """Return when nothing stands between step and sync: what is read then, is safe. Unavailable where it is not."""
         await self._settled.wait()
-        if self.failure is not None:
-            raise Unavailable("the service could not make its last readings safe and is ending")
+        self.check()
 
     async def sweep(self) -> None:
         """Look for silent machines; their alarms become safe like any record."""
         async with self._writing:
+            self.check()
             record = self.shard.sweep(self.clock.now())
             if record is not None:
                 await self._make_safe(record)
@@ -138,13 +142,14 @@ class Consumer:
         timer = asyncio.get_running_loop().time
         try:
             async with self._writing:
+                self.check()  # a look for silent machines may have failed
                 now = self._now(bodies)
                 start = timer()
                 stepped = self.shard.step(bodies, now)
                 middle = timer()
                 await self._make_safe(stepped.record)
         except BaseException as error:
-            _fail(taken, error)
+            _fail(taken, self.failure or error)
             raise
         for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
             if not future.done():

@@ -65,7 +65,7 @@ class Service:
     _loaded: tuple[Registry, Shard, Clock] | None = None
     _parts: tuple[Registry, Shard, Consumer, Clock] | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    _stopping: bool = False
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         given = self.settings
@@ -102,10 +102,9 @@ class Service:
 
     def check_ready(self) -> None:
         """Raises NotReady, Stopping or Unavailable where readings would not be scored now."""
-        if self._stopping:
+        if self._stopping.is_set():
             raise Stopping("the service is stopping")
-        if self.consumer.failure is not None:
-            raise Unavailable("the service could not make its last readings safe and is ending")
+        self.consumer.check()
 
     def load(self) -> None:
         """Read models and state from the data folder, once: before the event loop runs, or in `start`.
@@ -129,18 +128,21 @@ class Service:
             self._tasks.append(task)
 
     async def stop(self) -> None:
-        """Answer what waits, then save a snapshot."""
+        """Answer what waits, then save a snapshot; `on_failure` where it cannot be saved."""
         if self._parts is None:
             return
-        self._stopping = True
+        self._stopping.set()
         consuming, *others = self._tasks
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)  # a snapshot under way is finished, not left to a thread
         self.consumer.stop()
         await asyncio.gather(consuming, return_exceptions=True)
-        if self.consumer.failure is None:
+        if self.consumer.failure is not None:
+            return
+        try:
             await self.save()
+        except OSError as error:
+            log.critical("the state since the last snapshot is lost, no snapshot could be saved: %s", error)
+            self.on_failure()
 
     async def save(self) -> None:
         """Write a snapshot: copied between two micro-batches, written in a thread."""
@@ -198,8 +200,7 @@ class Service:
 
     async def _keep_saving(self) -> None:
         """Snapshots now and then; one that fails is told, and the next one is tried."""
-        while True:
-            await asyncio.sleep(self.settings.snapshot_seconds)
+        while await self._goes_on_after(self.settings.snapshot_seconds):
             try:
                 await self.save()
             except OSError as error:
@@ -207,9 +208,16 @@ class Service:
 
     async def _keep_looking(self) -> None:
         """Looks for silent machines."""
-        while True:
-            await asyncio.sleep(self.settings.silent_check_seconds)
+        while await self._goes_on_after(self.settings.silent_check_seconds):
             await self.consumer.sweep()
+
+    async def _goes_on_after(self, seconds: float) -> bool:
+        """Wait; false, at once, when the service stops."""
+        try:
+            async with asyncio.timeout(seconds):
+                return not await self._stopping.wait()
+        except TimeoutError:
+            return True
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
