@@ -7,7 +7,7 @@ and unique without asking anybody.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -75,10 +75,7 @@ class AlarmBook:
         if alarm is None:
             return None
         alarm.end = max(end, alarm.start)
-        self._closed[alarm.id] = alarm
-        if len(self._closed) > self.closed_max:
-            forgotten, _ = self._closed.popitem(last=False)
-            del self._by_id[forgotten]
+        self._keep(alarm)
         return alarm
 
     def get(self, alarm_id: str) -> Alarm | None:
@@ -119,13 +116,20 @@ class AlarmBook:
         """All alarms, for a snapshot."""
         return msgspec.json.encode([*self._closed.values(), *self._open.values()])
 
-    def restore(self, saved: bytes) -> None:
-        """Take over the alarms of a snapshot."""
+    def restore(self, alarms: Iterable[Alarm]) -> None:
+        """Take over the alarms of a snapshot, in the order in which `saved` has them."""
         self._open.clear()
         self._closed.clear()
         self._by_id.clear()
-        for alarm in msgspec.json.decode(saved, type=list[Alarm]):
+        for alarm in alarms:
             if alarm.end is None:
                 self.open(alarm)
             else:
-                self._closed[alarm.id] = self._by_id[alarm.id] = alarm
+                self._keep(alarm)
+
+    def _keep(self, alarm: Alarm) -> None:
+        """Among the closed ones; the oldest of them goes where there are too many."""
+        self._closed[alarm.id] = self._by_id[alarm.id] = alarm
+        if len(self._closed) > self.closed_max:
+            forgotten, _ = self._closed.popitem(last=False)
+            del self._by_id[forgotten]

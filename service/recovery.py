@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from models.artifact import LoadedModel
 from service import snapshot
+from service.alarms import Alarm
 from service.bank import Bank
 from service.equipment import EQUIPMENT_FIELDS, NO_BANK
 from service.shard import Shard
@@ -47,12 +49,13 @@ def _record(bank: Bank) -> BankRecord:
 
 
 def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
-    """Put an empty shard into the state of a snapshot. Machines of a model that is gone start anew; returns a sentence on
-    each such model. SnapshotError, with the shard unchanged, where the snapshot does not fit this program."""
+    """Put an empty shard into the state of a snapshot. Machines of a model that is gone start anew, and their open
+    alarms end; returns a sentence on each such model. SnapshotError, with the shard unchanged, where the snapshot does
+    not fit this program."""
     header, arrays = found.header, found.arrays
     if header.shard != shard.number:
         raise SnapshotError(f"the snapshot is of shard {header.shard}; expected {shard.number}")
-    ids, alarms = _decoded(arrays, header)
+    ids, alarms = _ids(arrays, header), _alarms(arrays)
     columns = snapshot.take(arrays, "equipment.", header.fields, EQUIPMENT_FIELDS, header.equipment)
     notes, banks = [], []
     for record in header.banks:
@@ -68,17 +71,30 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     own = shard.columns
     own["generation"][: len(shard)] = -1
     numbers = own["bank"][: len(shard)]
-    numbers[~np.isin(numbers, [bank.number for bank in banks])] = NO_BANK
+    for slot in np.flatnonzero(~np.isin(numbers, [NO_BANK, *(bank.number for bank in banks)])).tolist():
+        shard.leave(slot)
     return notes
 
 
-def _decoded(arrays: Arrays, header: Header) -> tuple[list[str], bytes]:
-    if "ids" not in arrays or "alarms" not in arrays:
-        raise SnapshotError("the snapshot lacks its equipment ids or its alarms")
-    ids = msgspec.json.decode(arrays["ids"].tobytes(), type=list[str])
+def _ids(arrays: Arrays, header: Header) -> list[str]:
+    ids: list[str] = _decoded(arrays, "ids", list[str])
     if len(ids) != header.equipment:
         raise SnapshotError(f"the snapshot has {len(ids)} equipment ids; expected {header.equipment}")
-    return ids, arrays["alarms"].tobytes()
+    return ids
+
+
+def _alarms(arrays: Arrays) -> list[Alarm]:
+    alarms: list[Alarm] = _decoded(arrays, "alarms", list[Alarm])
+    return alarms
+
+
+def _decoded(arrays: Arrays, name: str, kind: Any) -> Any:
+    if name not in arrays:
+        raise SnapshotError(f"the snapshot lacks its {name}")
+    try:
+        return msgspec.json.decode(arrays[name].tobytes(), type=kind)
+    except msgspec.DecodeError as error:
+        raise SnapshotError(f"the {name} of the snapshot are not as this program writes them: {error}") from None
 
 
 def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) -> Bank:
@@ -97,13 +113,13 @@ def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) 
 
 def recover(shard: Shard, folder: Path, model_of: ModelOf) -> tuple[Path | None, list[str]]:
     """Restore the newest snapshot that can be trusted. Returns its path (None where there is none) and a sentence on
-    everything that could not be used."""
+    everything that could not be used. A file that is refused is put aside, so that it does not stay the newest."""
     notes: list[str] = []
     for path in snapshot.paths(folder) if folder.is_dir() else []:
         try:
             notes += restore(shard, snapshot.read(path), model_of)
         except SnapshotError as error:
-            notes.append(f"{path.name} is not used: {error}")
+            notes.append(f"{path.name} is not used and put aside as {snapshot.put_aside(path).name}: {error}")
         else:
             return path, notes
     return None, notes

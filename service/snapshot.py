@@ -25,6 +25,7 @@ from service.columns import Columns, Field
 
 FORMAT = 1
 NAME = re.compile(r"snapshot-(\d{20})\.safetensors")
+ASIDE = "refused-"
 HEADER_KEY = "limen"
 
 Arrays = dict[str, NDArray[Any]]
@@ -107,7 +108,7 @@ def write(folder: Path, snapshot: Snapshot, kept: int = 2) -> Path:
     metadata = {HEADER_KEY: msgspec.json.encode(header).decode()}
     arrays = {name: np.ascontiguousarray(array) for name, array in snapshot.arrays.items()}
     write_durably(path, to_safetensors(arrays, metadata))
-    for old in paths(folder)[kept:]:
+    for old in [other for other in paths(folder) if other != path][kept - 1 :]:
         old.unlink()
     for partial in folder.glob(".snapshot-*.partial"):
         partial.unlink()
@@ -128,6 +129,14 @@ def checksum(snapshot: Snapshot) -> str:
 def paths(folder: Path) -> list[Path]:
     """Snapshots in a folder, newest first."""
     return sorted((path for path in folder.glob("snapshot-*") if NAME.fullmatch(path.name)), reverse=True)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a snapshot that cannot be used, for somebody to look at; its path, the old one where that fails."""
+    try:
+        return path.rename(path.with_name(f"{ASIDE}{path.name}"))
+    except OSError:
+        return path
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
