@@ -170,12 +170,15 @@ class Detector:
         row sum(waves[:k]) + j and continues state row j. `reset` (n,) marks rows before which the machine starts
         anew; `centre` (n,) its row of `centre_index`.
         """
+        with np.errstate(over="ignore"):  # of values as great as 1e308
+            return self._advance(state, x, Waves(waves, reset), centre)
+
+    def _advance(self, state: State, x: Floats, plan: Waves, centre: NDArray[np.intp] | None) -> tuple[State, Ticks]:
         z_all = self.standardise(x, centre)
         everything = len(self.live) == len(self.sensors)
         z = z_all if everything else np.ascontiguousarray(z_all[:, self.live])
         missing: Bools = np.isnan(z)
         gaps: Bools = np.any(missing, axis=1)
-        plan = Waves(waves, reset)
         filled = np.where(missing, np.float32(0), z) if gaps.any() else z
         memory, prediction, residual = self._remember(state, filled, missing, gaps, plan)
         judgement = Judgement(self, state, plan, residual, missing, gaps, x, centre)
@@ -203,7 +206,8 @@ class Detector:
                 rows = lo + holes
                 expected = product_by_row(previous[holes], out) + network.b_o
                 estimate[rows] = conditional_residual(z[rows] - expected, missing[rows], self.scoring.precision)
-                z[rows] = np.where(missing[rows], expected + estimate[rows], z[rows])
+                # with no sensor left the model feeds on itself: bounded, or it may grow until nothing is finite
+                z[rows] = np.where(missing[rows], np.clip(expected + estimate[rows], -Z_MAX, Z_MAX), z[rows])
                 inputs[rows] = product_by_row(network.functional(z[rows], previous[holes]), into)
             if recurrent:
                 inputs[lo:hi] = product_by_row(network.functional(z[lo:hi], previous), into)
