@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,7 +19,7 @@ from service.ring import digest_key
 
 Index = NDArray[np.intp]
 DRIFT_READINGS_MIN = 64  # that the drift monitor takes at once
-MAPPINGS_MAX = 1_024  # tuples of sensors whose mapping is remembered
+MAPPED_NAMES_MAX = 100_000  # sensors in all tuples whose mapping is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Mapping:
     columns: Index
     complete: bool  # every sensor of the model is there
     straight: bool  # and in the same order, with nothing else
-    unknown: tuple[str, ...]  # names that the model does not know
+    unknown: Index  # columns of sensors that the model does not know
 
     @classmethod
     def between(cls, model: tuple[str, ...], body: tuple[str, ...]) -> Mapping:
@@ -38,7 +39,7 @@ class Mapping:
         sensors = np.array([i for i, name in enumerate(model) if name in place], np.intp)
         columns = np.array([place[name] for name in model if name in place], np.intp)
         known = set(model)
-        unknown = tuple(name for name in body if name not in known)
+        unknown = np.array([column for column, name in enumerate(body) if name not in known], np.intp)
         return cls(sensors, columns, len(sensors) == len(model), model == body, unknown)
 
 
@@ -58,6 +59,7 @@ class Bank:
         self._unwatched_readings = 0
         self.name_numbers = np.empty(0, np.int32)  # (d,) of its sensors in `Shard.names`
         self._mappings: dict[tuple[str, ...], Mapping] = {}
+        self._mapped_names = 0
 
     @property
     def machines(self) -> int:
@@ -79,20 +81,42 @@ class Bank:
         """How the columns of a body meet the sensors of the model."""
         found = self._mappings.get(sensors)
         if found is None:
-            if len(self._mappings) >= MAPPINGS_MAX:
+            self._mapped_names += len(sensors)
+            if self._mapped_names > MAPPED_NAMES_MAX:
                 self._mappings.clear()
+                self._mapped_names = len(sensors)
             found = self._mappings[sensors] = Mapping.between(self.detector.sensors, sensors)
         return found
 
     def blind(self, batch: MicroBatch, flat: Index) -> NDArray[np.bool_] | None:
-        """Which of the readings `flat` have no sensor that the model knows; None where all have one."""
-        parts = [part for sensors, part in batch.parts.items() if not len(self.mapping(sensors).sensors)]
-        if not parts:
-            return None
-        without = np.zeros(batch.readings, np.bool_)
-        for part in parts:
-            without[part.indices()] = True
-        return without[flat] if without[flat].any() else None
+        """Which of the readings `flat` came with no sensor that the model knows; None where all have one."""
+        without = None
+        for sensors, part in batch.parts.items():
+            mapping = self.mapping(sensors)
+            if part.absent or not len(mapping.columns):
+                without = np.zeros(batch.readings, np.bool_) if without is None else without
+                without[part.without(mapping.columns)] = True
+        return None if without is None or not without[flat].any() else without[flat]
+
+    def unknown(self, batch: MicroBatch, flat: Index) -> Iterator[tuple[int, list[str], int]]:
+        """Sensors of the readings `flat` that the model does not know: for each block of a body that has some, the
+        number of the body, their names, and how many values they came with."""
+        mine: NDArray[np.bool_] | None = None
+        for sensors, part in batch.parts.items():
+            columns = self.mapping(sensors).unknown
+            if not len(columns):
+                continue
+            if mine is None:
+                mine = np.zeros(batch.readings, np.bool_)
+                mine[flat] = True
+            for block, (lo, hi) in enumerate(part.flat):
+                absent = part.absent.get(block)
+                here = int(np.count_nonzero(mine[lo:hi]))
+                count = np.full(len(columns), here)
+                if absent is not None:
+                    count -= np.count_nonzero(absent[mine[lo:hi]][:, columns], axis=0)
+                if count.any():
+                    yield part.bodies[block], [sensors[i] for i in columns[count > 0].tolist()], int(count.sum())
 
     def collect(self, batch: MicroBatch, flat: Index) -> Floats:
         """(n, d) values of the sensors of the model for the readings `flat`, NaN where a body does not have one."""
@@ -117,8 +141,7 @@ class Bank:
         """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
         arrays = self.columns
         state = State(*(arrays[f.name][rows] for f in fields(State)))
-        with np.errstate(over="ignore"):
-            state, ticks = self.detector.advance(state, x, waves.sizes, waves.reset, centre)
+        state, ticks = self.detector.advance(state, x, waves.sizes, waves.reset, centre)
         for f in fields(State):
             arrays[f.name][rows] = getattr(state, f.name)
         self._watch(ticks)

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Floats
+from models.contract import Bools, Floats
 from service.ingest.batch import Body
 
 
@@ -20,6 +20,7 @@ class Part:
     flat: list[tuple[int, int]] = field(default_factory=list)  # ranges of flat readings, one a batch
     blocks: list[Floats] = field(default_factory=list)  # (hi - lo, sensors) each
     bodies: list[int] = field(default_factory=list)  # that each block came in
+    absent: dict[int, Bools] = field(default_factory=dict)  # by block: (hi - lo, sensors) that a reading came without
 
     def values(self) -> Floats:
         """(n, sensors): the blocks one after the other."""
@@ -28,6 +29,13 @@ class Part:
     def indices(self) -> NDArray[np.intp]:
         """Flat readings that the rows of `values` belong to."""
         return np.concatenate([np.arange(lo, hi) for lo, hi in self.flat])
+
+    def without(self, columns: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Flat readings that came with none of the sensors in `columns`."""
+        if not len(columns):
+            return self.indices()
+        bare = [self.flat[block][0] + np.flatnonzero(a[:, columns].all(1)) for block, a in self.absent.items()]
+        return np.concatenate(bare) if bare else np.empty(0, np.intp)
 
 
 @dataclass(slots=True)
@@ -40,7 +48,7 @@ class MicroBatch:
 
     offsets: list[int]  # place of the first reading of each body, and the end
     equipment: list[str]  # one id a run
-    counts: list[int]  # readings of each run
+    counts: list[int]  # readings of each run, one at least
     time: NDArray[np.int64]
     place: NDArray[np.intp] | None
     arrival: NDArray[np.intp] | None
@@ -78,12 +86,18 @@ def gather(bodies: Sequence[Body]) -> MicroBatch:
         ascending &= len(body.batches) <= 1
         for batch in body.batches:
             size = len(batch.times)
-            equipment += batch.equipment
-            counts += batch.counts
+            if 0 in batch.counts:  # a machine without readings is not one of the runs
+                equipment += [name for name, count in zip(batch.equipment, batch.counts, strict=True) if count]
+                counts += [count for count in batch.counts if count]
+            else:
+                equipment += batch.equipment
+                counts += batch.counts
             times.append(batch.times)
             places.append(batch.rows)
             whole &= size == body.received
             part = parts.setdefault(batch.sensors, Part())
+            if batch.absent is not None:
+                part.absent[len(part.blocks)] = batch.absent
             part.flat.append((flat, flat + size))
             part.blocks.append(batch.values)
             part.bodies.append(number)

@@ -56,6 +56,8 @@ class Outcome:
     alarm: NDArray[np.bool_]
     top_sensor: NDArray[np.int32] | None
     top_share: NDArray[np.float32] | None
+    unknown: dict[int, list[str]] = field(default_factory=dict)  # by body: sensors that a model does not know
+    unknown_values: int = 0
 
     @classmethod
     def blank(cls, received: int, top: bool) -> Outcome:
@@ -75,6 +77,11 @@ class Outcome:
         """Reject some readings for one reason."""
         self.status[places] = Status.REJECTED
         self.reason[places] = reason
+
+    def leave_out(self, body: int, sensors: list[str], values: int) -> None:
+        """Note sensors of a body whose values no model took."""
+        self.unknown.setdefault(body, []).extend(sensors)
+        self.unknown_values += values
 
     def body(self, lo: int, hi: int, top: bool, names: Sequence[str], warnings: list[str]) -> BodyOutcome:
         """Places lo to hi: the outcome of one body."""

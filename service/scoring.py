@@ -37,8 +37,8 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """When a micro-batch is scored, in microseconds: what the clock says, and the last time that is not the future (None
-    where the clock follows the readings)."""
+    """When a micro-batch is scored, in microseconds: what the clock says, and the last time that is not the future
+    (None where the clock follows the readings)."""
 
     now: int
     horizon: int | None
@@ -100,6 +100,8 @@ def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) ->
     for bank in shard.banks_of(number):
         mine = slice(None) if (number == bank.number).all() else np.flatnonzero(number == bank.number)
         found, of = flat[mine], slot[mine]
+        for strangers in bank.unknown(batch, found):
+            outcome.leave_out(*strangers)
         blind = bank.blind(batch, found)
         if blind is not None:
             outcome.reject(batch.places(found[blind]), Reason.NO_SENSOR)
@@ -143,6 +145,7 @@ def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
     unscored = np.isnan(ticks.score) & ~ticks.warming
     status[unscored] = Status.UNSCORED
     reason, flags = np.zeros(count, np.uint8), np.zeros(count, np.uint16)
+    reason[unscored] = Reason.NO_SENSOR
     if waves.reset is not None:
         reason[waves.reset] = Reason.GAP
     if missing is not None:

@@ -23,11 +23,10 @@ from service.admission import Index, Waves
 from service.alarms import Alarm, AlarmBook, Kind, SensorShare, alarm_id
 from service.align import NEVER
 from service.bank import Bank
-from service.columns import Columns, Field
+from service.columns import Columns
 from service.equipment import NO_BANK, EquipmentTable
 from service.ingest.batch import Body
 from service.journal import Record
-from service.micro_batch import MicroBatch
 from service.outcome import BodyOutcome
 from service.status import Reason, Status
 
@@ -101,11 +100,6 @@ class Shard:
         """Arrays over equipment slots."""
         return self.equipment_table.columns
 
-    @property
-    def state_fields(self) -> dict[str, Field]:
-        """Every array over equipment slots, for a snapshot; those of the models are `bank.state_fields`."""
-        return self.columns.fields
-
     def equipment_ids(self, skip: int = 0, count: int = 100) -> tuple[list[str], int]:
         """A page of the equipment, in order of appearance, and how many there are."""
         return self.equipment_table.ids[skip : skip + count], len(self)
@@ -115,44 +109,25 @@ class Shard:
 
     # -- stepping ----------------------------------------------------------------------------------------------------
 
-    def admit_and_score(self, bodies: Sequence[Body], now: int, received_at: int | None = None) -> list[BodyOutcome]:
-        """The outcomes of `step`, for callers without a journal."""
-        return self.step(bodies, now, received_at).outcomes
-
     def step(self, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
         """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
         future = self.limits.future
         instant = scoring.Instant(now, None if future is None else now + future)
         batch, outcome, kept = scoring.score(self, bodies, instant)
         self.counters.readings += np.bincount(outcome.status, minlength=len(Status))
-        warnings = self._warnings(batch)
+        self.counters.unknown_values += outcome.unknown_values
         outcomes = []
         for number, body in enumerate(bodies):
             lo, hi = batch.offsets[number], batch.offsets[number + 1]
             for refusal in body.refused:
                 outcome.reason[lo + refusal.row] = refusal.reason
-            told = warnings.get(number, [])
-            outcomes.append(outcome.body(lo, hi, body.form == "rows", self.names, told))
+            warnings = self._warnings(outcome.unknown.get(number, ()))
+            outcomes.append(outcome.body(lo, hi, body.form == "rows", self.names, warnings))
         return Stepped(outcomes, self._record("readings", now if received_at is None else received_at, kept))
 
-    def _warnings(self, batch: MicroBatch) -> dict[int, list[str]]:
-        """For each body that has them: sensors that no model in use knows, each named once."""
-        told: dict[int, list[str]] = {}
-        for sensors, part in batch.parts.items():
-            unknown = self._unknown(sensors)
-            if not unknown:
-                continue
-            self.counters.unknown_values += len(unknown) * sum(len(block) for block in part.blocks)
-            for body in part.bodies:
-                told.setdefault(body, []).extend(unknown)
-        return {body: self._sentences(list(dict.fromkeys(names))) for body, names in told.items()}
-
-    def _unknown(self, sensors: tuple[str, ...]) -> tuple[str, ...]:
-        if len(self.banks) == 1:
-            return next(iter(self.banks.values())).mapping(sensors).unknown
-        return tuple(name for name in sensors if name not in self._name_numbers)
-
-    def _sentences(self, names: list[str]) -> list[str]:
+    def _warnings(self, unknown: Sequence[str]) -> list[str]:
+        """Sentences on the sensors of one body that its models do not know, each named once."""
+        names = list(dict.fromkeys(unknown))
         shown = names[: self.limits.warnings_max]
         rest = len(names) - len(shown)
         text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
@@ -188,8 +163,8 @@ class Shard:
             return slot
         model = self.resolve(equipment)
         if model is None:
-            if slot is not None:
-                self._leave(slot)
+            if slot is not None and columns["bank"][slot] != NO_BANK:
+                self.leave(slot)
             return -Reason.NO_MODEL
         if slot is None:
             if len(table) >= self.limits.equipment_max:
@@ -197,22 +172,23 @@ class Shard:
             slot = table.add(equipment)
         bank = self.bank(model)
         if columns["bank"][slot] != bank.number:
-            self._leave(slot)
+            if columns["bank"][slot] != NO_BANK:
+                self.leave(slot)
             columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
             columns["centre"][slot] = bank.detector.centre_index(equipment)
         columns["generation"][slot] = self.generation
         return slot
 
-    def _leave(self, slot: int) -> None:
+    def leave(self, slot: int) -> None:
         """An equipment stops following its model: its memory is forgotten, its open alarm ends."""
         columns = self.columns
         bank = self.banks.get(int(columns["bank"][slot]))
-        if bank is None:
-            return
-        bank.give_row(int(columns["row"][slot]))
         columns["bank"][slot] = NO_BANK
         phases.store(columns, slot, phases.REST)
         self._close(self.equipment_table.ids[slot], "process", int(columns["last_time"][slot]))
+        if bank is None:  # gone before it could be restored
+            return
+        bank.give_row(int(columns["row"][slot]))
         if bank.machines == 0:
             del self.banks[bank.number], self._bank_of[bank.model.artifact_id]
 

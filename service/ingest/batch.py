@@ -58,6 +58,7 @@ class ReadingBatch:
     times: NDArray[np.int64]  # (n,) microseconds since 1970 UTC
     values: NDArray[np.float64]  # (n, k), NaN = missing
     rows: NDArray[np.int64]  # (n,) position of each reading in the body
+    absent: NDArray[np.bool_] | None = None  # (n, k) sensors that a reading did not come with; None: each with all
 
     @property
     def readings(self) -> int:

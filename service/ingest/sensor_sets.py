@@ -62,7 +62,7 @@ def batches_by_sensors(
     groups = [_Shared(dict.fromkeys(sensors), members, 0) for sensors, members in sets.items()]
     if len(groups) > SEPARATE_MAX:
         groups = _merge(sets, limits)
-    batches = [_batch(group, equipment, times, values, rows) for group in groups[: limits.sensor_sets]]
+    batches = [_batch(group, equipment, times, keys, values, rows) for group in groups[: limits.sensor_sets]]
     detail = f"one body holds over {limits.sensor_sets} different sets of sensors; send them in several bodies"
     refused = [
         Refusal(int(rows[i]), equipment[i], Reason.LIMIT, f"row {rows[i]}: {detail}", int(times[i]), "values")
@@ -91,11 +91,15 @@ def _batch(
     group: _Shared,
     equipment: list[str],
     times: NDArray[np.int64],
+    keys: Sequence[tuple[str, ...]],
     values: Sequence[dict[str, float | None]],
     rows: NDArray[np.int64],
 ) -> ReadingBatch:
     members, sensors = group.members, tuple(group.sensors)
     table = np.array([[values[i].get(name) for name in sensors] for i in members], np.float64)
+    absent = None
+    if any(len(keys[i]) < len(sensors) for i in members):
+        absent = np.array([[name not in values[i] for name in sensors] for i in members])
     return ReadingBatch(
         sensors,
         [equipment[i] for i in members],
@@ -103,4 +107,5 @@ def _batch(
         times[members],
         table.reshape(len(members), len(sensors)),
         rows[members],
+        absent,
     )
