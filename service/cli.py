@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from service.client import ServiceError, address
 from service.commands import options as o
-
-if TYPE_CHECKING:
-    from models.data import DataOptions
 
 app = typer.Typer(
     name="limen",
@@ -30,20 +28,26 @@ app = typer.Typer(
 def main() -> None:
     """Run `limen`; exit status 0 done, 1 refused or failed, 2 wrong usage."""
     try:
-        app()
-    except (ValueError, OSError) as error:
-        _fail(str(error) if isinstance(error, ValueError) else _sentence(error))
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has gone; nobody is left to be told
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except (ValueError, ServiceError) as error:
+        if type(error) is ValueError:  # not a DataError, ModelError or SettingsError: a defect, and its place matters
+            raise
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
 
 
 def _fail(text: str) -> None:
     print(f"limen: error: {text}", file=sys.stderr)
     sys.exit(1)
-
-
-def _sentence(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
 
 
 def one_blas_thread() -> None:
@@ -52,65 +56,25 @@ def one_blas_thread() -> None:
         os.environ[name] = "1"
 
 
-def _data_options(
-    time: str | None,
-    equipment: str | None,
-    label: str | None,
-    ignore: list[str] | None,
-    rows: str | None,
-    tags: Path | None,
-    time_format: str | None,
-    timezone: str | None,
-    missing: list[str] | None,
-    running: str | None,
-    settle: str | None,
-    exclude: list[str] | None,
-    separator: str | None,
-    encoding: str | None,
-) -> DataOptions:
-    from models.data import DataOptions
-
-    return DataOptions(
-        time=time,
-        equipment=equipment,
-        label=label,
-        ignore=tuple(ignore or ()),
-        rows=rows,
-        map=tags,
-        time_format=time_format,
-        timezone=timezone,
-        missing=tuple(missing or ()),
-        running=running,
-        settle=settle,
-        exclude=tuple(exclude or ()),
-        separator=separator,
-        encoding=encoding,
-    )
+def _address(url: str) -> str:
+    try:
+        address(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return url
 
 
 @app.command()
+@o.reads_files
 def train(
     data: o.Data,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the model.")],
+    flags: o.DataFlags,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     name: Annotated[str, typer.Option("--name", help="Name of the model; else that of the folder.")] = "",
     false_alarm_rate: Annotated[float, typer.Option("--false-alarm-rate", help="Promised share of ticks.")] = 0.01,
     memory_size: Annotated[int, typer.Option("--memory-size", min=1, max=4096, help="Values in the memory.")] = 52,
     window: Annotated[int, typer.Option("--window", min=1, max=1000, help="Ticks that the memory looks back.")] = 10,
     discount: Annotated[float, typer.Option("--discount", help="Weight of each tick further back, 0 to 1.")] = 0.95,
-    time: o.Time = None,
-    equipment: o.Equipment = None,
-    label: o.Label = None,
-    ignore: o.Ignore = None,
-    rows: o.Rows = None,
-    tags: o.Map = None,
-    time_format: o.TimeFormat = None,
-    timezone: o.Timezone = None,
-    missing: o.Missing = None,
-    running: o.Running = None,
-    settle: o.Settle = None,
-    exclude: o.Exclude = None,
-    separator: o.Separator = None,
-    encoding: o.Encoding = None,
     as_json: o.Json = False,
 ) -> None:
     """Train a model on files of normal operation."""
@@ -119,73 +83,34 @@ def train(
     from service.commands import train as command
 
     chosen = Options(Shape(memory_size, window, discount), false_alarm_rate, name=name)
-    found = _data_options(
-        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
-        separator, encoding,
-    )  # fmt: skip
-    command.run(data, out, chosen, found, as_json)
+    command.run(data, out, chosen, flags.options(), as_json)
 
 
 @app.command()
+@o.reads_files
 def score(
     model: o.Model,
     data: o.Data,
+    flags: o.DataFlags,
     out: Annotated[Path | None, typer.Option("--out", help="CSV file; else standard output.")] = None,
-    time: o.Time = None,
-    equipment: o.Equipment = None,
-    label: o.Label = None,
-    ignore: o.Ignore = None,
-    rows: o.Rows = None,
-    tags: o.Map = None,
-    time_format: o.TimeFormat = None,
-    timezone: o.Timezone = None,
-    missing: o.Missing = None,
-    running: o.Running = None,
-    settle: o.Settle = None,
-    exclude: o.Exclude = None,
-    separator: o.Separator = None,
-    encoding: o.Encoding = None,
 ) -> None:
     """Score files with a model: CSV, a line for each input row in its order."""
     one_blas_thread()
     from service.commands import score as command
 
-    found = _data_options(
-        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
-        separator, encoding,
-    )  # fmt: skip
-    command.score(model, data, out, found)
+    command.score(model, data, out, flags.options())
 
 
 @app.command()
-def evaluate(
-    model: o.Model,
-    data: o.Data,
-    label: Annotated[str, typer.Option("--label", help="Column that is 1 where the machine was faulty.")],
-    time: o.Time = None,
-    equipment: o.Equipment = None,
-    ignore: o.Ignore = None,
-    rows: o.Rows = None,
-    tags: o.Map = None,
-    time_format: o.TimeFormat = None,
-    timezone: o.Timezone = None,
-    missing: o.Missing = None,
-    running: o.Running = None,
-    settle: o.Settle = None,
-    exclude: o.Exclude = None,
-    separator: o.Separator = None,
-    encoding: o.Encoding = None,
-    as_json: o.Json = False,
-) -> None:
-    """Compare the scores of labelled files with their labels."""
+@o.reads_files
+def evaluate(model: o.Model, data: o.Data, flags: o.DataFlags, as_json: o.Json = False) -> None:
+    """Compare the scores of labelled files with their labels; --label names their column."""
+    if flags.label is None:
+        raise typer.BadParameter("expected the column that is 1 where the machine was faulty", param_hint="--label")
     one_blas_thread()
     from service.commands import score as command
 
-    found = _data_options(
-        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
-        separator, encoding,
-    )  # fmt: skip
-    command.evaluate(model, data, found, as_json)
+    command.evaluate(model, data, flags.options(), as_json)
 
 
 @app.command()
@@ -208,7 +133,7 @@ def serve(
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Option("--out", help="CSV file to write.")],
-    machines: Annotated[int, typer.Option("--machines", min=1, max=10_000)] = 6,
+    machines: Annotated[int, typer.Option("--machines", min=1, max=10_000, help="Pump skids.")] = 6,
     ticks: Annotated[int, typer.Option("--ticks", min=10, help="Readings of each machine.")] = 20_000,
     interval_seconds: Annotated[int, typer.Option("--interval-seconds", min=1, help="Time between readings.")] = 10,
     start: Annotated[str, typer.Option("--start", help="Time of the first reading.")] = "2026-01-01T00:00:00Z",
@@ -223,34 +148,18 @@ def simulate(
 
 
 @app.command()
+@o.reads_files
 def replay(
     data: o.Data,
-    url: Annotated[str, typer.Option("--url", help="Of the service.")] = "http://127.0.0.1:8000",
+    flags: o.DataFlags,
+    url: Annotated[str, typer.Option("--url", help="Of the service.", callback=_address)] = "http://127.0.0.1:8000",
     speed: Annotated[float, typer.Option("--speed", min=0, help="Times real speed; 0: as fast as it goes.")] = 1.0,
-    time: o.Time = None,
-    equipment: o.Equipment = None,
-    label: o.Label = None,
-    ignore: o.Ignore = None,
-    rows: o.Rows = None,
-    tags: o.Map = None,
-    time_format: o.TimeFormat = None,
-    timezone: o.Timezone = None,
-    missing: o.Missing = None,
-    running: o.Running = None,
-    settle: o.Settle = None,
-    exclude: o.Exclude = None,
-    separator: o.Separator = None,
-    encoding: o.Encoding = None,
     as_json: o.Json = False,
 ) -> None:
     """Stream files to a service and print alarms as they open and close."""
     from service.commands import replay as command
 
-    found = _data_options(
-        time, equipment, label, ignore, rows, tags, time_format, timezone, missing, running, settle, exclude,
-        separator, encoding,
-    )  # fmt: skip
-    command.run(data, url, speed, found, as_json)
+    command.run(data, url, speed, flags.options(), as_json)
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from service.commands.alarm_watch import Alarm, News, kind_word, sensors_text, sentence
@@ -67,7 +67,8 @@ class MachineTable:
 
 def machine_table(title: str, machines: Sequence[Latest], alarms: Sequence[Alarm]) -> Table:
     """One line a machine: its score as a bar, and its open alarm with the sensors that it is owed to."""
-    table = Table("machine", "score", "", "alarm", title=title, expand=True)
+    columns = ("machine", Column("score", width=BAR_CELLS), "", Column("alarm", ratio=1))
+    table = Table(*columns, title=title, expand=True)
     open_alarms = {alarm["equipment"]: alarm for alarm in alarms}
     for latest in machines[:MACHINES_SHOWN]:
         alarm = open_alarms.get(latest.equipment)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,10 +95,15 @@ def wait_until_ready(child: Child) -> None:
         child.check()
         if not child.url and (found := LISTENING.search(child.log.read_text("utf-8", "replace"))):
             child.url = found[1]
-        if child.url and Client(child.url).ready():
+        if child.url and _ready(child.url):
             return
         time.sleep(POLL_SECONDS)
     raise ServiceError(f"the service (process {child.pid}) was not ready within {START_SECONDS_MAX:g} s")
+
+
+def _ready(url: str) -> bool:
+    with closing(Client(url)) as client:
+        return client.ready()
 
 
 def usable_port(port: int) -> tuple[int, str]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import typer
 
 from models.contract import DataError
-from models.data import DataOptions, Recording, read
+from models.data import DataOptions, Recording, Series, read
 from service.client import Client
 from service.commands.alarm_watch import News, sentence
 from service.commands.console import aligned, notice, progress
@@ -57,18 +58,25 @@ def run(data: Sequence[Path], url: str, speed: float, data_options: DataOptions,
 def stream_of(recording: Recording) -> Stream:
     """The rows to use of every machine. DataError where their times have no zone: a service must not guess."""
     for finding in recording.findings:
-        if finding.kind == "no_zone":
+        if finding.kind == "zone":
             raise DataError(
-                f"{finding.text}; replay does not guess: say which zone they are in with --timezone, such as "
-                "--timezone UTC or --timezone Asia/Tokyo"
+                "say --timezone, such as --timezone UTC or --timezone Asia/Tokyo: replay sends no time whose zone is a "
+                f"guess ({finding.text})"
             )
-    machines = [
-        Machine(series.equipment, series.time[series.use], series.values[series.use]) for series in recording.series
-    ]
-    stream = Stream(recording.sensors, machines)
+    parts: dict[str, list[Series]] = {}
+    for series in recording.series:
+        parts.setdefault(series.equipment, []).append(series)
+    stream = Stream(recording.sensors, [joined(equipment, own) for equipment, own in parts.items()])
     if not len(stream):
         raise DataError("no rows left to stream; check --rows, --running and --exclude")
     return stream
+
+
+def joined(equipment: str, parts: Sequence[Series]) -> Machine:
+    """The rows to use of one machine, of one file or several, in order of time."""
+    time = np.concatenate([part.time[part.use] for part in parts])
+    order = np.argsort(time, kind="stable")
+    return Machine(equipment, time[order], np.concatenate([part.values[part.use] for part in parts])[order])
 
 
 class Lines:

@@ -114,7 +114,7 @@ def write_csv(scored: Scored, file: TextIO) -> None:
         writer.writerow((recording.row_time[row], recording.row_equipment[row], *rest))
 
 
-IN_WORDS = {"excluded": "unscored", "bad_time": "rejected"}
+IN_WORDS = {"excluded": "unscored", "bad_time": "rejected", "conflict": "rejected"}
 
 
 def evaluation_of(scored: Scored) -> Evaluation:

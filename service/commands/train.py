@@ -158,8 +158,8 @@ def blocks_sentence(training: Training) -> str:
         if calibration.spread > 1 and not reasons:
             reasons.append(f"their thresholds differ {calibration.spread:.1f}-fold")
         return (
-            f"do NOT agree: {'; '.join(reasons)}. This recording does not support a budget of {calibration.budget:.2%}: "
-            "train on more normal operation"
+            f"do NOT agree: {'; '.join(reasons)}. This recording does not support a budget of "
+            f"{calibration.budget:.2%}; train on more normal operation"
         )
     worst = calibration.block_kept.max()
     sentence = f"agree: {len(calibration.block_kept)} blocks, each held out in turn, keep {worst:.2%} or less"
