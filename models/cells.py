@@ -27,6 +27,7 @@ MISSING_WORDS = frozenset(
         "通信異常",
     )
 )  # fmt: skip
+TRUTHS = {"true": 1.0, "false": 0.0}
 DECIMAL_COMMA = r"^[+-]?\d+,\d+(?:[eE][+-]?\d+)?$"
 
 
@@ -62,7 +63,8 @@ class Origin:
 
     def refuse(self, row: int, column: str, value: str, expected: str, advice: str = "") -> DataError:
         """The error for one cell: file, row, column, value found, value expected, what to do."""
-        text = f"{self.path.name}: {self.noun} {self.line(row)}, column {column!r}: found {shown(value)}; expected {expected}"
+        place = f"{self.path.name}: {self.noun} {self.line(row)}, column {column!r}"
+        text = f"{place}: found {shown(value)}; expected {expected}"
         return DataError(f"{text} ({advice})" if advice else text)
 
 
@@ -75,8 +77,10 @@ def shown(value: str, width: int = 60) -> str:
     return repr(value if len(value) <= width else value[:width] + "...")
 
 
-def numbers(text: pl.Series, column: str, words: Words, origin: Origin, decimal_comma: bool = False) -> Floats:
+def numbers(text: pl.Series, column: str, words: Words, origin: Origin, decimal: str = "") -> Floats:
     """Cells of one column as float64 (n,), NaN = missing. DataError for the first cell that is neither.
+
+    `decimal` is the decimal sign of the file; "" where it is not known yet and the column may tell.
 
     >>> from pathlib import Path
     >>> origin = Origin(Path("pump.csv"), lambda row: row + 2)
@@ -89,17 +93,34 @@ def numbers(text: pl.Series, column: str, words: Words, origin: Origin, decimal_
 (--missing 'open' if it stands for no value; --ignore 'flow' to leave the column out)
     """
     stripped = text.str.strip_chars()
-    parsed = _comma_to_float(stripped) if decimal_comma else stripped.cast(pl.Float64, strict=False)
+    parsed = _comma_to_float(stripped) if decimal == "," else stripped.cast(pl.Float64, strict=False)
     bad = _unread(stripped, parsed)
     if bad.any():
         bad = _without_words(stripped, bad, words)
-    if bad.any() and not decimal_comma and _is_decimal_comma(stripped, parsed, bad):
+    if bad.any() and not decimal and _is_decimal_comma(stripped, parsed, bad):
         parsed = _comma_to_float(stripped)
         bad = _without_words(stripped, _unread(stripped, parsed), words)
     if bad.any():
+        parsed, bad = _with_truths(stripped, parsed, bad)
+    if bad.any():
         row = int(bad.arg_max() or 0)
         raise origin.refuse(row, column, str(text[row]), *_expected(str(stripped[row]), column))
-    return parsed.to_numpy()
+    return parsed.fill_null(np.nan).to_numpy()
+
+
+def is_text(text: pl.Series, words: Words) -> bool:
+    """Whether a column holds words and not one number: a comment, a batch, a name."""
+    distinct = text.drop_nulls().unique().str.strip_chars()
+    rest = distinct.filter(~distinct.str.contains(r"\d") | ~distinct.str.contains(r"^[+-]?[\d.,'\s]+([eE][+-]?\d+)?$"))
+    return len(rest) == len(distinct) and any(
+        cell not in words and cell.lower() not in TRUTHS for cell in rest.head(1000)
+    )
+
+
+def _with_truths(stripped: pl.Series, parsed: pl.Series, bad: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """True and false, as programs write them, are 1 and 0."""
+    truths = stripped.str.to_lowercase().replace_strict(TRUTHS, default=None, return_dtype=pl.Float64)
+    return parsed.set(bad, None).fill_null(truths), bad & truths.is_null()
 
 
 def _unread(stripped: pl.Series, parsed: pl.Series) -> pl.Series:

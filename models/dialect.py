@@ -37,12 +37,11 @@ class Dialect:
 
     encoding: str
     separator: str
-    decimal_comma: bool
+    decimal: str  # "," or "."; "" where the first rows show neither
     columns: tuple[str, ...]
     units: tuple[str, ...]
     skip: int
     head: tuple[tuple[str, ...], ...] = field(repr=False)
-    preamble: int = 0
     guessed: bool = False  # the encoding is a guess between 8-bit codes
 
 
@@ -116,35 +115,50 @@ def _latin(raw: bytes) -> str:
         return "latin-1"
 
 
-def detect(text: str, path: Path, encoding: str, guessed: bool, separator: str | None = None) -> Dialect:
+def detect(text: str, path: Path, encoding: str, guessed: bool = False, separator: str | None = None) -> Dialect:
     """The dialect of a file from the first part of its text. DataError where it has no header or no row of data.
 
-    >>> found = detect("時刻;圧力\\n;bar\\n24.11.2026 13:00;1,5\\n", Path("a.csv"), "cp932", True)
-    >>> found.separator, found.decimal_comma, found.columns, found.units, found.skip
-    (';', True, ('時刻', '圧力'), ('', 'bar'), 2)
+    >>> found = detect("時刻;圧力\\n;bar\\n24.11.2026 13:00;1,5\\n", Path("a.csv"), "cp932")
+    >>> found.separator, found.decimal, found.columns, found.units, found.skip
+    (';', ',', ('時刻', '圧力'), ('', 'bar'), 2)
     """
     lines = text.splitlines()[:SAMPLE_LINES]
     declared = 1 if lines and lines[0].lower().startswith("sep=") else 0
     if declared and not separator:
         separator = lines[0][4:].strip('"') or "\t"
     separator = _separator(separator, lines[declared:], path)
-    rows = list(csv.reader(lines[declared:], delimiter=separator))
+    layout = lay_out(list(csv.reader(lines[declared:], delimiter=separator)), path)
+    return Dialect(
+        encoding, separator, layout.decimal, layout.columns, layout.units, declared + layout.skip, layout.head, guessed
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the first rows of a text file or a sheet say: see `Dialect`."""
+
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    skip: int
+    head: tuple[tuple[str, ...], ...]
+    decimal: str
+
+
+def lay_out(rows: list[list[str]], path: Path) -> Layout:
+    """Header, units and first rows of data of `rows` of cells, empty rows included."""
     first, width = _header_row(rows)
     if first < 0:
         raise DataError(f"{path.name} holds no rows; expected a header and rows of data")
     header = [name.strip() for name in rows[first]]
     _refuse_absent_header(header, path)
-    below = [row for row in rows[first + 1 :] if any(cell.strip() for cell in row)]
-    extra = _rows_of_units(below)
-    columns = tuple((header + [""] * width)[: max(width, len(header))])
-    head = tuple(tuple((row + [""] * len(columns))[: len(columns)]) for row in below[extra:])
-    if not head:
+    filled = [i for i in range(first + 1, len(rows)) if any(cell.strip() for cell in rows[i])]
+    extra = _rows_of_units([rows[i] for i in filled])
+    if len(filled) == extra:
         raise DataError(f"{path.name} has a header but no rows of data")
-    skip = declared + _line_after(rows, first, extra)
-    units = _units(columns, below[:extra])
-    return Dialect(
-        encoding, separator, _decimal_comma(head, separator), columns, units, skip, head, first + declared, guessed
-    )
+    width = max(width, len(header))
+    columns = tuple((header + [""] * width)[:width])
+    head = tuple(tuple((rows[i] + [""] * width)[:width]) for i in filled[extra:])
+    return Layout(columns, _units(columns, [rows[i] for i in filled[:extra]]), filled[extra], head, _decimal(head))
 
 
 def _separator(given: str | None, lines: list[str], path: Path) -> str:
@@ -203,15 +217,6 @@ def _is_data(row: list[str]) -> bool:
     return any(NUMBER.fullmatch(cell.strip()) or LOOKS_LIKE_TIME.match(cell.strip()) for cell in row)
 
 
-def _line_after(rows: list[list[str]], first: int, extra: int) -> int:
-    """Lines up to and including the header and the rows of units, empty lines between them counted."""
-    position = first
-    while extra:
-        position += 1
-        extra -= any(cell.strip() for cell in rows[position])
-    return position + 1
-
-
 def _units(columns: tuple[str, ...], rows: list[list[str]]) -> tuple[str, ...]:
     """Units from the last row of them, or from names such as "pressure [bar]"; "" where neither tells."""
     last = rows[-1] if rows else []
@@ -229,8 +234,8 @@ def unit_in(name: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _decimal_comma(head: tuple[tuple[str, ...], ...], separator: str) -> bool:
+def _decimal(head: tuple[tuple[str, ...], ...]) -> str:
     cells = [cell.strip() for row in head for cell in row]
-    commas = sum(1 for cell in cells if COMMA_NUMBER.fullmatch(cell))
-    dots = sum(1 for cell in cells if DOT_NUMBER.fullmatch(cell))
-    return commas > 0 and dots == 0
+    if any(DOT_NUMBER.fullmatch(cell) for cell in cells):
+        return "."
+    return "," if any(COMMA_NUMBER.fullmatch(cell) for cell in cells) else ""

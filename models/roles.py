@@ -1,0 +1,185 @@
+"""What each column of a table is: time, machine, label, sensor; in a long table tag, value and quality.
+
+Names are those that historians, loggers and data frames write; --time, --equipment and --label overrule them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from models.contract import DataError
+from models.findings import some
+from models.tables import Table
+from models.timestamps import are_clocks, are_dates, looks_like
+
+TIME = (
+    "timestamp", "datetime", "time", "date time", "time stamp", "date", "ts", "utc", "utc time", "local time",
+    "event time", "sample time", "record time", "measurement time", "date/time", "log time", "zeitstempel", "zeit",
+    "datum", "datum/zeit", "datum/uhrzeit", "uhrzeit", "datum uhrzeit", "horodatage", "fecha", "fecha/hora", "日時",
+    "時刻", "日付", "時間", "年月日", "タイムスタンプ",
+)  # fmt: skip
+EQUIPMENT = (
+    "equipment", "equipment id", "equipment name", "machine", "machine id", "machine name", "asset", "asset id",
+    "asset name", "device", "device id", "device name", "anlage", "maschine", "設備", "設備名", "設備番号", "機器",
+    "機器名", "号機",
+)  # fmt: skip
+TAG = (
+    "tag", "tag name", "tagname", "tag id", "point", "point name", "point id", "sensor", "sensor name", "sensor id",
+    "signal", "signal name", "variable", "name", "item", "item id", "node id", "series", "messstelle", "タグ", "タグ名",
+    "測定点", "項目",
+)  # fmt: skip
+VALUE = ("value", "val", "pv", "reading", "wert", "messwert", "valeur", "valor", "値", "測定値", "計測値", "データ")
+QUALITY = (
+    "quality",
+    "status",
+    "opc quality",
+    "q",
+    "good",
+    "is good",
+    "qualität",
+    "qualitaet",
+    "statuscode",
+    "品質",
+    "ステータス",
+)
+UNIT = ("unit", "units", "uom", "eu", "engineering units", "einheit", "単位")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The columns that options name."""
+
+    time: str | None = None
+    equipment: str | None = None
+    label: str | None = None
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Positions of columns. `time` are two where date and time of day stand apart; `tag` is None in a wide table."""
+
+    time: tuple[int, ...]
+    equipment: int | None
+    label: int | None
+    sensors: tuple[int, ...]
+    ignored: tuple[int, ...]
+    tag: int | None = None
+    value: int | None = None
+    quality: int | None = None
+    unit: int | None = None
+
+    @property
+    def texts(self) -> list[int]:
+        """Columns to be read as text."""
+        found = (*self.time, self.equipment, self.label, self.tag, self.quality, self.unit)
+        return list(dict.fromkeys(i for i in found if i is not None))
+
+
+def folded(name: str) -> str:
+    """A name without case, underscores, unit and leading signs, for comparison with those above.
+
+    >>> folded("@Time_Stamp [UTC]"), folded("日時")
+    ('time stamp', '日時')
+    """
+    plain = re.sub(r"\s*[\[(\uff08].*$", "", name).strip().casefold()
+    return re.sub(r"[\s_\-]+", " ", plain).strip(" @#$.")
+
+
+def find_roles(table: Table, options: Options) -> Roles:
+    """The role of every column of a table. DataError where no column holds the time, or no sensor is left."""
+    ignored = tuple(i for i, name in enumerate(table.columns) if name in options.ignore)
+    label = position(table, "--label", options.label) if options.label else None
+    free = [i for i in range(len(table.columns)) if i not in ignored and i != label and not _is_nothing(table, i)]
+    time = (position(table, "--time", options.time),) if options.time else _time(table, free)
+    _refuse_unlike_time(table, time, options.time)
+    free = [i for i in free if i not in time]
+    equipment = (
+        position(table, "--equipment", options.equipment) if options.equipment else named(table, free, EQUIPMENT)
+    )
+    free = [i for i in free if i != equipment]
+    tag, value = named(table, free, TAG), named(table, free, VALUE)
+    if tag is not None and value is not None and _is_words(table, tag):
+        quality, unit = named(table, [i for i in free if i not in (tag, value)], QUALITY), named(table, free, UNIT)
+        return Roles(time, equipment, label, (), ignored, tag, value, quality, unit)
+    if not free:
+        raise DataError(f"{table.path.name} has no column with a sensor; its columns are {some(table.columns)}")
+    return Roles(time, equipment, label, tuple(free), ignored)
+
+
+def position(table: Table, option: str, name: str) -> int:
+    """Where a column is that an option names. DataError listing the columns that there are."""
+    if name in table.columns:
+        return table.columns.index(name)
+    alike = [i for i, column in enumerate(table.columns) if folded(column) == folded(name)]
+    if len(alike) == 1:
+        return alike[0]
+    raise DataError(f"{table.path.name}: {unknown(option, name, table.columns)}")
+
+
+def unknown(option: str, name: str, columns: tuple[str, ...]) -> str:
+    """The sentence for a name that is not there.
+
+    >>> unknown("--time", "tme", ("time", "flow"))
+    "--time names 'tme', which is no column; did you mean 'time'? The columns are time, flow"
+    """
+    close = get_close_matches(name, columns, n=1)
+    hint = f"; did you mean {close[0]!r}? The" if close else "; the"
+    return f"{option} names {name!r}, which is no column{hint} columns are {some(columns)}"
+
+
+def named(table: Table, free: list[int], names: tuple[str, ...]) -> int | None:
+    """The free column with the earliest of some names."""
+    found = {folded(table.columns[i]): i for i in reversed(free)}
+    return next((found[name] for name in names if name in found), None)
+
+
+def cells(table: Table, column: int) -> list[str]:
+    """First cells of a column as text."""
+    return [row[column] for row in table.head]
+
+
+def _is_nothing(table: Table, column: int) -> bool:
+    """A column without name and value, as a separator at the end of lines makes."""
+    return not table.columns[column] and not any(cell.strip() for cell in cells(table, column))
+
+
+def _is_words(table: Table, column: int) -> bool:
+    return any(not re.fullmatch(r"[\d.,+\-\s]*", cell) for cell in cells(table, column))
+
+
+def _time(table: Table, free: list[int]) -> tuple[int, ...]:
+    called = sorted(
+        (i for i in free if folded(table.columns[i]) in TIME), key=lambda i: TIME.index(folded(table.columns[i]))
+    )
+    called += [
+        i for i in free if i not in called and re.search("timestamp|datetime|日時|時刻", folded(table.columns[i]))
+    ]
+    called += [i for i in free[:1] if not table.columns[i]]
+    dates = [i for i in called if are_dates(cells(table, i))]
+    clocks = [i for i in called if are_clocks(cells(table, i))]
+    if dates and clocks:
+        return dates[0], clocks[0]
+    for i in called:
+        if looks_like(cells(table, i), numbers=True):
+            return (i,)
+    for i in free:
+        if looks_like(cells(table, i)):
+            return (i,)
+    first = f"; {table.columns[called[0]]!r} holds {shown_first(table, called[0])}" if called else ""
+    raise DataError(
+        f"{table.path.name} has no column that holds a time{first}; name it with --time, and how it is written with "
+        f"--time-format; the columns are {some(table.columns)}"
+    )
+
+
+def shown_first(table: Table, column: int) -> str:
+    """The first cell of a column that is not empty, in quotes."""
+    return repr(next((cell for cell in cells(table, column) if cell.strip()), ""))
+
+
+def _refuse_unlike_time(table: Table, time: tuple[int, ...], given: str | None) -> None:
+    if given and not any(cell.strip() for cell in cells(table, time[0])) and len(table.head) > 1:
+        raise DataError(f"{table.path.name}: column {given!r}, named by --time, is empty")
