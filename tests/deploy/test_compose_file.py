@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
+GROUPS = yaml.safe_load((ROOT / "deploy/rules.yml").read_text("utf-8"))["groups"]
+RULES: dict[str, dict[str, Any]] = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
+
 
 def provisioned(kind: str) -> Any:
     (file,) = (ROOT / "deploy/grafana/provisioning" / kind).glob("*.yml")
@@ -31,6 +34,38 @@ def test_a_container_can_change_nothing_but_its_volume(name: str) -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_can_fill_neither_memory_nor_disk_of_its_host(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["pids_limit"] <= 1024
+    assert {"max-size", "max-file"} <= set(service["logging"]["options"])
+    assert all("size=" in mount for mount in service.get("tmpfs", []))
+    if name == "prometheus":
+        assert any(part.startswith("--storage.tsdb.retention.size=") for part in service["command"])
+
+
+def test_rules_warn_below_the_limits_that_they_name() -> None:
+    from service.settings import Settings
+
+    queue, memory = Settings.model_fields["queue_readings_max"].default, SERVICES["limen"]["mem_limit"]
+    limits = {"LimenQueueFilling": queue, "LimenMemoryHigh": int(memory.removesuffix("g")) * 2**30}
+    for name, limit in limits.items():
+        rule = RULES[name]
+        assert 0.4 * limit < float(rule["expr"].split(">")[1]) < 0.9 * limit
+    assert f"({queue} by default)" in RULES["LimenQueueFilling"]["annotations"]["action"]
+    assert f"({memory} in docker-compose.yml)" in RULES["LimenMemoryHigh"]["annotations"]["action"]
+
+
+def test_health_is_asked_for_alike_in_image_and_compose_file() -> None:
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    (command,) = re.findall(r"^  CMD (\[.*\])$", text, re.MULTILINE)
+    health = SERVICES["limen"]["healthcheck"]
+    assert ["CMD", *json.loads(command)] == health["test"]
+    for option in ("interval", "timeout", "start_period", "retries"):
+        assert f"--{option.replace('_', '-')}={health[option]}" in text
 
 
 @pytest.mark.parametrize("name", ["prometheus", "grafana"])

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +69,7 @@ def container(image: str) -> Iterator[tuple[str, str]]:
         wait_for(f"{url}/health/live")
         yield name, url
     finally:
-        podman("rm", "--force", "--time=5", name, check=False)
+        podman("rm", "--force", "--volumes", "--time=5", name, check=False)
         podman("volume", "rm", "--force", name, check=False)
 
 
@@ -128,6 +129,59 @@ def test_sigterm_ends_it_with_status_0_and_a_start_goes_on_where_it_was(
     podman("start", name)
     wait_for(f"{url}/health/ready")
     assert remembered(url) == before
+
+
+def test_sigterm_during_the_start_ends_it_with_status_0(image: str) -> None:
+    name = f"limen-{uuid.uuid4().hex[:8]}"
+    slow = "import time; from service import serve; serve.locked = lambda folder: time.sleep(60)"
+    program = f"{slow}; from service.settings import load; print('here', flush=True); serve.serve(load())"
+    podman("run", "--detach", f"--name={name}", *HARDENED, image, "python", "-c", program)
+    try:
+        until = time.monotonic() + 30
+        while "here" not in podman("logs", name).stdout and time.monotonic() < until:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        podman("stop", "--time=20", name)
+        assert podman("inspect", "--format={{.State.ExitCode}}", name).stdout.strip() == "0"
+    finally:
+        podman("rm", "--force", "--volumes", "--time=5", name, check=False)
+
+
+@pytest.mark.parametrize("wrong", [".", "models", "snapshots"])
+def test_a_mounted_folder_of_somebody_else_is_named_without_a_traceback(image: str, tmp_path: Path, wrong: str) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give folders away")
+    tmp_path.chmod(0o755)
+    data = tmp_path / "data"
+    for folder in (data, data / "models", data / "snapshots"):
+        folder.mkdir(mode=0o755)
+        os.chown(folder, 10001, 10001)
+    os.chown(data / wrong, 0, 0)
+    done = podman("run", "--rm", *HARDENED, f"--volume={data}:/data", image, check=False)
+    assert done.returncode == 1
+    (said,) = (line for line in done.stderr.splitlines() if line.startswith("limen: error"))
+    assert f"data folder /data cannot be used ({Path('/data') / wrong}: Permission denied)" in said
+    assert "writable for user id 10001" in said
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mounted_folder_that_belongs_to_the_user_of_the_image_is_used(
+    image: str, upload: bytes, tmp_path: Path
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("only root can give folders away")
+    name, port = f"limen-{uuid.uuid4().hex[:8]}", free_port()
+    os.chown(tmp_path, 10001, 10001)
+    where = [f"--volume={tmp_path}:/data", f"--publish=127.0.0.1:{port}:8000"]
+    podman("run", "--detach", f"--name={name}", *HARDENED, *where, image)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health/live")
+        put_in(f"http://127.0.0.1:{port}", upload)
+        podman("stop", "--time=45", name)
+        assert podman("inspect", "--format={{.State.ExitCode}}", name).stdout.strip() == "0"
+        assert list((tmp_path / "snapshots").glob("snapshot-*.safetensors"))
+    finally:
+        podman("rm", "--force", "--volumes", "--time=5", name, check=False)
 
 
 def test_a_name_that_is_not_allowed_is_refused(container: tuple[str, str]) -> None:

@@ -13,13 +13,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+import yaml
 
 from tests.deploy.outside import columns_body, free_port, model_zip, post, request, wait_for
 
 pytestmark = pytest.mark.prove
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+COMPOSE = ROOT / "docker-compose.yml"
 
 
 def promtool(*arguments: str | Path, text: bytes | None = None) -> str:
@@ -56,7 +60,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def prometheus(service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Prometheus that scrapes the service by the shipped configuration, but for the address; its own address."""
+    """Prometheus that scrapes the service by the shipped configuration and options, but for places; its address."""
     if not shutil.which("prometheus"):
         pytest.skip("prometheus is not on PATH (Debian: apt-get install prometheus)")
     folder = tmp_path_factory.mktemp("prometheus")
@@ -65,12 +69,9 @@ def prometheus(service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     (folder / "prometheus.yml").write_text(shipped.replace("limen:8000", service.removeprefix("http://")))
     shutil.copy(DEPLOY / "rules.yml", folder)
     port = free_port()
-    command = [
-        "prometheus",
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
+    options = " ".join(yaml.safe_load(COMPOSE.read_text("utf-8"))["services"]["prometheus"]["command"])
+    options = options.replace("=/etc/prometheus", f"={folder}").replace("=/prometheus", f"={folder / 'data'}")
+    command = ["prometheus", *options.split(), f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "GOMAXPROCS": "1"})
     try:
@@ -83,9 +84,9 @@ def prometheus(service: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def ask(prometheus: str, query: str) -> list[dict[str, Any]]:
-    """The samples of an instant query, once there are any (two scrapes at most)."""
-    for _ in range(120):
-        status, answer = request(f"{prometheus}/api/v1/query?query={query}")
+    """The samples of an instant query, once there are any (a rate needs two scrapes)."""
+    for _ in range(160):
+        status, answer = request(f"{prometheus}/api/v1/query?query={quote(query)}")
         assert status == 200, answer
         if found := json.loads(answer)["data"]["result"]:
             return list(found)
@@ -116,7 +117,7 @@ def test_prometheus_scrapes_the_service_and_finds_what_came_in(prometheus: str) 
     assert (up["metric"]["job"], up["value"][1]) == ("limen", "1")
     (machines,) = ask(prometheus, "limen_equipment")
     assert machines["value"][1] == "1"
-    (scored,) = ask(prometheus, "limen_readings_total{status='scored'}".replace("'", "%22"))
+    (scored,) = ask(prometheus, 'limen_readings_total{status="scored"}')
     assert 0 < int(scored["value"][1]) <= 300
     (model,) = ask(prometheus, "limen_model_info")
     assert model["metric"]["model"] == "pumps"
@@ -130,6 +131,14 @@ def test_everything_that_rules_and_dashboard_ask_for_is_scraped(prometheus: str)
     for name in ("rules.yml", "grafana/dashboards/limen.json"):
         wanted = set(re.findall(r"\b(?:limen|process)_[a-z_]+\b(?=[{\[) ])", (DEPLOY / name).read_text("utf-8")))
         assert wanted <= there, f"{name} asks for {sorted(wanted - there)}"
+
+
+def test_every_query_of_the_dashboard_finds_something(prometheus: str) -> None:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/limen.json").read_text("utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    assert len(queries) > 20
+    for query in queries:
+        assert ask(prometheus, query.replace("$instance", ".*")), query
 
 
 def test_every_rule_is_evaluated_without_error(prometheus: str) -> None:
