@@ -75,7 +75,7 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
             x = x.take(waves.rows, axis=0)
             ticks = bank.step(shard.columns["row"][waves.machines], x, waves, shard.centres(bank, waves.slot))
             results = _judge(ticks, waves, missing)
-            shard.follow_alarms(bank, waves, ticks, results.alarm)
+            shard.follow_alarms(bank, waves, ticks, results.alarm, instant.now)
             _remember(shard, waves, digest, results, instant)
             _write(outcome, places[waves.rows], results)
             _name_sensors(outcome, batch, places[waves.rows], bank, ticks, bodies)

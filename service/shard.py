@@ -232,12 +232,12 @@ class Shard:
 
     # -- alarms ------------------------------------------------------------------------------------------------------
 
-    def follow_alarms(self, bank: Bank, waves: Waves, ticks: Ticks, alarm: Bools) -> None:
+    def follow_alarms(self, bank: Bank, waves: Waves, ticks: Ticks, alarm: Bools, now: int) -> None:
         """Advance the phases of the machines that are not at rest, and keep the book; marks in `alarm` (n,) the
-        readings at which an alarm was open."""
+        readings at which an alarm was open. Silence ends `now`, by the clock that it began by."""
         silent = np.flatnonzero(self.columns["silent"][waves.machines])
         for machine in silent.tolist():
-            self._end_silence(int(waves.machines[machine]), int(waves.time[machine]))
+            self._end_silence(int(waves.machines[machine]), now)
         for machine in phases.awake(self.columns, waves, ticks).tolist():
             equipment = self.equipment_table.ids[waves.machines[machine]]
             for row, phase, transition in phases.walk(self.columns, self.rule, waves, ticks, machine):
@@ -289,9 +289,9 @@ class Shard:
             self._open(bank, self.equipment_table.ids[slot], "silent", int(heard[slot]), row)
         return self._record("event", now if received_at is None else received_at, []) if slots else None
 
-    def _end_silence(self, slot: int, time: int) -> None:
+    def _end_silence(self, slot: int, now: int) -> None:
         self.columns["silent"][slot] = False
-        self._close(self.equipment_table.ids[slot], "silent", time)
+        self._close(self.equipment_table.ids[slot], "silent", now)
 
     def silent(self) -> int:
         """Machines that are silent now."""
