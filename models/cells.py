@@ -77,10 +77,18 @@ def shown(value: str, width: int = 60) -> str:
     return repr(value if len(value) <= width else value[:width] + "...")
 
 
-def numbers(text: pl.Series, column: str, words: Words, origin: Origin, decimal: str = "") -> Floats:
+def numbers(
+    text: pl.Series,
+    column: str,
+    words: Words,
+    origin: Origin,
+    decimal: str = "",
+    leave_out: Callable[[int], str] | None = None,
+) -> Floats:
     """Cells of one column as float64 (n,), NaN = missing. DataError for the first cell that is neither.
 
-    `decimal` is the decimal sign of the file; "" where it is not known yet and the column may tell.
+    `decimal` is the decimal sign of the file; "" where it is not known yet and the column may tell. `leave_out` names
+    what --ignore would leave out for a row, where that is not the column.
 
     >>> from pathlib import Path
     >>> origin = Origin(Path("pump.csv"), lambda row: row + 2)
@@ -90,7 +98,7 @@ def numbers(text: pl.Series, column: str, words: Words, origin: Origin, decimal:
     Traceback (most recent call last):
     ...
     models.contract.DataError: pump.csv: line 3, column 'flow': found 'open'; expected a number or an empty field \
-(--missing 'open' if it stands for no value; --ignore 'flow' to leave the column out)
+(--missing 'open' if it stands for no value; --ignore 'flow' to leave it out)
     """
     stripped = text.str.strip_chars()
     parsed = _comma_to_float(stripped) if decimal == "," else stripped.cast(pl.Float64, strict=False)
@@ -104,7 +112,9 @@ def numbers(text: pl.Series, column: str, words: Words, origin: Origin, decimal:
         parsed, bad = _with_truths(stripped, parsed, bad)
     if bad.any():
         row = int(bad.arg_max() or 0)
-        raise origin.refuse(row, column, str(text[row]), *_expected(str(stripped[row]), column))
+        raise origin.refuse(
+            row, column, str(text[row]), *_expected(str(stripped[row]), leave_out(row) if leave_out else column)
+        )
     return parsed.fill_null(np.nan).to_numpy()
 
 
@@ -148,13 +158,13 @@ def _comma_to_float(stripped: pl.Series) -> pl.Series:
     return pl.select(pl.when(dotted).then(None).otherwise(swapped)).to_series().cast(pl.Float64, strict=False)
 
 
-def _expected(value: str, column: str) -> tuple[str, str]:
+def _expected(value: str, name: str) -> tuple[str, str]:
     folded = value.casefold().lstrip("+-")
     if folded in {"inf", "infinity", "∞"} or folded.replace(".", "").replace("e", "").replace("+", "").isdigit():
         return "a finite number or an empty field", ""
     if folded.replace(",", "").replace(".", "").replace("'", "").replace(" ", "").isdigit():
         return "a number without separators of thousands, with one decimal sign in the whole file", ""
-    advice = f"--missing {value!r} if it stands for no value; --ignore {column!r} to leave the column out"
+    advice = f"--missing {value!r} if it stands for no value; --ignore {name!r} to leave it out"
     return "a number or an empty field", advice if value.isprintable() and len(value) <= 60 else ""
 
 

@@ -18,6 +18,7 @@ from models.cells import Words
 from models.contract import Bools, DataError, Floats
 from models.files import open_table
 from models.findings import Finding, some
+from models.long import long
 from models.roles import Options as ColumnOptions
 from models.roles import find_roles, unknown
 from models.selection import Selection, selection
@@ -104,9 +105,9 @@ def segments(series: Series, gap: int) -> list[slice]:
 
 def _ticks(path: Path, options: DataOptions, reading: Reading, columns: dict[str, None]) -> Ticks:
     table = open_table(path, options.separator, options.encoding)
-    columns.update(dict.fromkeys(table.columns))
     roles = find_roles(table, ColumnOptions(options.time, options.equipment, options.label, options.ignore))
-    found = wide(table, roles, reading)
+    found = wide(table, roles, reading) if roles.tag is None else long(table, roles, reading)
+    columns.update(dict.fromkeys((*table.columns, *found.left_out)))
     found.findings = table.findings + found.findings
     return found
 

@@ -69,7 +69,7 @@ class Table:
         """Columns that were loaded as numbers, (rows, columns) float64, NaN = missing. Releases them."""
         frame = self._frame.select(str(i) for i in columns)
         self._frame = self._frame.drop(str(i) for i in columns)
-        again = [i for i in columns if frame[str(i)].null_count() or not frame[str(i)].is_finite().all()]
+        again = [i for i in columns if frame[str(i)].null_count() or frame[str(i)].is_infinite().any()]
         for start in range(0, len(again), TEXT_COLUMNS):
             part = again[start : start + TEXT_COLUMNS]
             frame = frame.with_columns(self._checked(frame, part, words))
@@ -79,17 +79,20 @@ class Table:
         """Columns in which some cells are no finite number, with the words of historians as NaN."""
         texts = self.fetch({i: pl.String for i in columns})
         texts = texts if self._filled.all() else texts.filter(pl.Series(self._filled))
-        written = [self.columns[i] for i in columns if is_text(texts[str(i)], words)]
+        empty = [i for i in columns if frame[str(i)].null_count() == frame.height]
+        written = [self.columns[i] for i in empty if is_text(texts[str(i)].cast(pl.String), words)]
         if written:
             options = " ".join(f"--ignore {name!r}" for name in written)
-            raise DataError(
-                f"{self.path.name}: {some(written)} hold text, not one number; leave them out with {options}"
-            )
-        found = []
-        for i in columns:
-            known = frame[str(i)]
-            rest = known.is_null() | ~known.is_finite().fill_null(True)
-            text = texts[str(i)].set(~rest, None)
-            read = numbers(text, self.columns[i], words, self.origin, self.decimal)
-            found.append(pl.Series(str(i), np.where(rest.to_numpy(), read, known.fill_null(np.nan).to_numpy())))
-        return found
+            raise DataError(f"{self.path.name}: {some(written)} hold text and no number; leave out with {options}")
+        return [self._filled_in(frame[str(i)], texts[str(i)].cast(pl.String), i, words) for i in columns]
+
+    def _filled_in(self, known: pl.Series, text: pl.Series, column: int, words: Words) -> pl.Series:
+        """One column: its numbers as they were read, the rest of its cells from their text."""
+        values = known.fill_null(np.nan).to_numpy().copy()
+        rest = np.flatnonzero((known.is_null() | known.is_infinite().fill_null(False)).to_numpy())
+        finite = values[np.isfinite(values)]
+        decimal = self.decimal or ("." if (finite != np.rint(finite)).any() else "")
+        origin = self.origin
+        part = Origin(self.path, lambda row: origin.line(int(rest[row])), self.noun)
+        values[rest] = numbers(text[rest], self.columns[column], words, part, decimal)
+        return pl.Series(str(column), values)

@@ -42,6 +42,7 @@ class Ticks:
     raw_time: dict[int, str] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     local: bool = False  # whether its times carry no zone
+    left_out: tuple[str, ...] = ()  # tags that --ignore leaves out
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +64,9 @@ def wide(table: Table, roles: Roles, reading: Reading) -> Ticks:
     chosen, placed = _places(table, roles, reading, findings)
     extra = [i for i in roles.ignored if table.columns[i] in reading.asked]
     table.load(roles.texts, chosen + extra)
-    names, codes = _machines(table, roles)
+    names, codes = machines_of(table, roles)
     time, raw, local = read_times(table, roles, reading, codes, findings)
-    label = _label(table, roles, reading)
+    label = label_of(table, roles, reading)
     others = table.values(extra, reading.words) if extra else np.empty((table.rows, 0))
     values = table.values(chosen, reading.words)
     found = Ticks(
@@ -88,11 +89,12 @@ def _places(
         return list(roles.sensors), None
     chosen = [i for i in roles.sensors if table.columns[i] in reading.tags]
     absent = [table.columns[i] for i in roles.sensors if table.columns[i] not in reading.tags]
-    _say_unmapped(table, absent, len(chosen), findings)
+    say_unmapped(table, absent, len(chosen), findings)
     return chosen, [reading.tags[table.columns[i]] for i in chosen]
 
 
-def _say_unmapped(table: Table, absent: Sequence[str], known: int, findings: list[Finding]) -> None:
+def say_unmapped(table: Table, absent: Sequence[str], known: int, findings: list[Finding]) -> None:
+    """Say which tags the map does not know. DataError where it knows none."""
     if not known:
         raise DataError(f"{table.path.name}: none of its tags is in --map; they are {some(absent)}")
     if absent:
@@ -100,7 +102,7 @@ def _say_unmapped(table: Table, absent: Sequence[str], known: int, findings: lis
         findings.append(Finding("unmapped_tag", text, count=len(absent), examples=tuple(absent[:5])))
 
 
-def _machines(table: Table, roles: Roles) -> tuple[tuple[str, ...], Ints]:
+def machines_of(table: Table, roles: Roles) -> tuple[tuple[str, ...], Ints]:
     """Machines of a table in the order they come, and each row's; the file's name where no column says."""
     if roles.equipment is None:
         return (table.path.stem,), np.zeros(table.rows, np.int64)
@@ -110,10 +112,11 @@ def _machines(table: Table, roles: Roles) -> tuple[tuple[str, ...], Ints]:
         raise table.origin.refuse(
             int(blank.arg_max() or 0), table.columns[roles.equipment], "", "the name of a machine"
         )
-    return _coded(text)
+    return coded(text)
 
 
-def _coded(text: pl.Series) -> tuple[tuple[str, ...], Ints]:
+def coded(text: pl.Series) -> tuple[tuple[str, ...], Ints]:
+    """Distinct texts in the order they come, and which of them each row is."""
     names = text.unique(maintain_order=True).to_list()
     codes = text.replace_strict({name: i for i, name in enumerate(names)}, return_dtype=pl.Int64)
     return tuple(names), codes.to_numpy()
@@ -172,7 +175,8 @@ def _say_clock_changes(table: Table, unresolved: int, skipped: int, zone: str, f
         findings.append(Finding("skipped_hour", text, count=skipped))
 
 
-def _label(table: Table, roles: Roles, reading: Reading) -> Floats | None:
+def label_of(table: Table, roles: Roles, reading: Reading) -> Floats | None:
+    """Labels of rows (n,), 1 = faulty; None where no column holds them."""
     if roles.label is None:
         return None
     cells = table.text(roles.label)

@@ -107,8 +107,8 @@ def test_text_in_a_sensor_is_refused_with_file_line_column_and_value(tmp_path: P
 
 
 def test_lines_are_counted_as_an_editor_shows_them(tmp_path: Path) -> None:
+    quoted = ('2026-11-24T00:01:00Z,1,"', '"')
     with pytest.raises(DataError, match="line 8, column 'flow'"):
-        quoted = ('2026-11-24T00:01:00Z,1,"', '"')
         recorded(tmp_path, "Report of line 3", "", HEADER, *rows(1), "", *quoted, "2026-11-24T00:02:00Z,x,1")
 
 

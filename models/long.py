@@ -1,0 +1,191 @@
+"""Long tables (tag, time, value, quality) -> ticks: what tags of one machine say at one time is one tick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from models.cells import Origin, numbers
+from models.contract import Bools, DataError, Floats, Ints
+from models.findings import Finding, plural, some
+from models.quality import is_good
+from models.roles import Roles
+from models.tables import Table
+from models.tags import Place
+from models.ticks import Reading, Ticks, coded, label_of, machines_of, read_times, say_unmapped
+from models.timestamps import NO_TIME
+
+SPARSE = 0.5  # share of cells without a value from which tags are said to be recorded at different times
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """k values that have a place: `machine`, `sensor` and `time` (k,) of each, the `row` it came from."""
+
+    machine: Ints
+    sensor: Ints
+    time: Ints
+    value: Floats
+    row: Ints
+
+
+def long(table: Table, roles: Roles, reading: Reading) -> Ticks:
+    """A row a value. Ticks come in order of time, machines in the order in which the file names them."""
+    assert roles.tag is not None
+    assert roles.value is not None
+    findings: list[Finding] = []
+    table.load([*roles.texts, roles.value], [])
+    text = table.text(roles.tag).cast(pl.String).str.strip_chars().fill_null("")
+    tags, tag = coded(text)
+    owners, owner = machines_of(table, roles)
+    placed = _places(table, tags, reading, findings)
+    wanted = np.array([bool(places) for places in placed], np.bool_)[tag]
+    time, _, local = read_times(table, roles, reading, tag, findings)
+    value = _values(table, roles, reading, wanted, text, findings)
+    machines = tuple(dict.fromkeys(name for places in placed for name in _names(places, owners)))
+    sensors = tuple(dict.fromkeys(place.sensor for places in placed for place in places))
+    entries = _entries(placed, machines, sensors, owners, owner, tag, np.flatnonzero(wanted & (time != NO_TIME)))
+    entries = Entries(entries.machine, entries.sensor, time[entries.row], value[entries.row], entries.row)
+    units = _units(table, roles, tags, tag, placed)
+    ticks = _joined(table, machines, sensors, entries, findings)
+    ticks.units = tuple(units.get(name, "") for name in sensors)
+    ticks.local, ticks.left_out = local, tuple(name for name in tags if name in reading.ignore)
+    if roles.label is not None:
+        ticks.label = _labels(label_of(table, roles, reading), entries, ticks)
+    return ticks
+
+
+def _places(table: Table, tags: tuple[str, ...], reading: Reading, findings: list[Finding]) -> list[tuple[Place, ...]]:
+    """What each tag is; nothing where it is left out."""
+    if reading.tags is None:
+        return [() if tag in reading.ignore else (Place("", tag),) for tag in tags]
+    absent = [tag for tag in tags if tag not in reading.tags and tag not in reading.ignore]
+    placed = [() if tag in reading.ignore else reading.tags.get(tag, ()) for tag in tags]
+    say_unmapped(table, absent, sum(bool(places) for places in placed), findings)
+    return placed
+
+
+def _names(places: tuple[Place, ...], owners: tuple[str, ...]) -> list[str]:
+    return [name for place in places for name in ((place.equipment,) if place.equipment else owners)]
+
+
+def _values(
+    table: Table, roles: Roles, reading: Reading, wanted: Bools, tag: pl.Series, findings: list[Finding]
+) -> Floats:
+    """The value of each row (n,), NaN where it is missing or of bad quality."""
+    assert roles.value is not None
+    values = np.full(table.rows, np.nan)
+    good = wanted
+    if roles.quality is not None:
+        cells = table.text(roles.quality)
+        good = wanted & is_good(cells, table.columns[roles.quality], reading.words, table.origin)
+        bad = int((wanted & ~good).sum())
+        if bad:
+            text = f"{table.path.name}: {plural(bad, 'value')} of bad quality, read as missing"
+            findings.append(Finding("bad_quality", text, count=bad))
+    rows = np.flatnonzero(good)
+    cells = table.text(roles.value)[rows]
+    if cells.dtype.is_numeric():
+        values[rows] = cells.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return values
+    origin = table.origin
+    part = Origin(table.path, lambda row: origin.line(int(rows[row])), table.noun)
+    values[rows] = numbers(
+        cells.cast(pl.String), table.columns[roles.value], reading.words, part, table.decimal,
+        leave_out=lambda row: str(tag[int(rows[row])]),
+    )  # fmt: skip
+    return values
+
+
+def _entries(
+    placed: list[tuple[Place, ...]], machines: tuple[str, ...], sensors: tuple[str, ...],
+    owners: tuple[str, ...], owner: Ints, tag: Ints, rows: Ints,
+) -> Entries:  # fmt: skip
+    """One entry for each row and place of its tag; times and values are filled in later."""
+    own = np.array([machines.index(name) if name in machines else 0 for name in owners])
+    found = []
+    for turn in range(max(len(places) for places in placed)):
+        has = np.array([turn < len(places) for places in placed], np.bool_)
+        machine = np.array([_index(machines, places, turn) for places in placed])
+        sensor = np.array([sensors.index(places[turn].sensor) if turn < len(places) else 0 for places in placed])
+        part = rows[has[tag[rows]]]
+        of = np.where(machine[tag[part]] < 0, own[owner[part]], machine[tag[part]])
+        found.append((of, sensor[tag[part]], part))
+    machine, sensor, row = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    order = np.argsort(row, kind="stable")
+    empty = np.empty(0)
+    return Entries(machine[order], sensor[order], empty, empty, row[order])
+
+
+def _index(machines: tuple[str, ...], places: tuple[Place, ...], turn: int) -> int:
+    """The machine of a place; -1 where the row says it."""
+    return machines.index(places[turn].equipment) if turn < len(places) and places[turn].equipment else -1
+
+
+def _joined(
+    table: Table, machines: tuple[str, ...], sensors: tuple[str, ...], entries: Entries, findings: list[Finding]
+) -> Ticks:
+    """Entries -> ticks (n, d); the first of several values for one cell stands."""
+    if not len(entries.row):
+        raise DataError(f"{table.path.name} has no row with a tag and a time; expected tag, time and value in each")
+    order = np.lexsort((entries.machine, entries.time))
+    time, machine = entries.time[order], entries.machine[order]
+    first = np.concatenate([[True], (np.diff(time) != 0) | (np.diff(machine) != 0)])
+    tick = np.empty(len(order), np.int64)
+    tick[order] = np.cumsum(first) - 1
+    n, d = int(first.sum()), len(sensors)
+    values = np.full(n * d, np.nan)
+    cell = tick * d + entries.sensor
+    given = np.flatnonzero(~np.isnan(entries.value))
+    values[cell[given[::-1]]] = entries.value[given[::-1]]
+    _say_repeats(table, entries, values, cell, findings)
+    _say_sparse(table, values, findings)
+    return Ticks(
+        table.path, machines, sensors, ("",) * d, machine[first], time[first], np.arange(n), n, values.reshape(n, d),
+        findings=findings,
+    )  # fmt: skip
+
+
+def _say_repeats(table: Table, entries: Entries, values: Floats, cell: Ints, findings: list[Finding]) -> None:
+    differs = int((~np.isnan(entries.value) & (entries.value != values[cell])).sum())
+    again = len(cell) - len(np.unique(cell)) - differs
+    if again > 0:
+        text = f"{table.path.name}: {plural(again, 'row')} repeat tag, time and value, left out"
+        findings.append(Finding("duplicate", text, count=again))
+    if differs:
+        text = f"{table.path.name}: {plural(differs, 'row')} repeat tag and time with another value; the first stands"
+        findings.append(Finding("conflict", text, count=differs))
+
+
+def _say_sparse(table: Table, values: Floats, findings: list[Finding]) -> None:
+    share = float(np.isnan(values).mean())
+    if share > SPARSE:
+        text = (
+            f"{table.path.name}: {share:.0%} of cells have no value: its tags are recorded at different times; "
+            "export them sampled or interpolated at one interval"
+        )
+        findings.append(Finding("sparse", text))
+
+
+def _units(
+    table: Table, roles: Roles, tags: tuple[str, ...], tag: Ints, placed: list[tuple[Place, ...]]
+) -> dict[str, str]:
+    """Unit of each sensor, from the map or from a column of units."""
+    written = [""] * len(tags)
+    if roles.unit is not None:
+        first = np.unique(tag, return_index=True)[1]
+        written = [str(cell or "").strip() for cell in table.text(roles.unit)[first]]
+    return {place.sensor: place.unit or unit for places, unit in zip(placed, written, strict=True) for place in places}
+
+
+def _labels(label: Floats | None, entries: Entries, ticks: Ticks) -> Floats | None:
+    """The highest label among the rows of a tick, (n,)."""
+    if label is None:
+        return None
+    keys = ticks.time, ticks.machine
+    order = np.lexsort((entries.machine, entries.time))
+    first = np.concatenate([[True], (np.diff(entries.time[order]) != 0) | (np.diff(entries.machine[order]) != 0)])
+    assert int(first.sum()) == len(keys[0])
+    return np.fmax.reduceat(label[entries.row[order]], np.flatnonzero(first))
