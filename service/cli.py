@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -118,8 +118,10 @@ def serve(
     model: Annotated[Path | None, typer.Option("--model", help="Artifact to put in as the default model.")] = None,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder for models and state.")] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on; loopback by default.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port to listen on.")] = None,
-    clock: Annotated[str | None, typer.Option("--clock", help="wall, or event: time is what the data says.")] = None,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0: any.")] = None,
+    clock: Annotated[
+        Literal["wall", "event"] | None, typer.Option("--clock", help="event: time is what the data says.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")] = None,
 ) -> None:
     """Serve: readings in over HTTP, scores and alarms out."""

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.client import Client
+from service.commands import replay
+from service.commands.child import Child
+from service.commands.playback import Playback, Tally
+from tests.service.commandline import ROOT, limen, refused
+from tests.service.commands.recordings import FAULT, ROWS, machine, write_csv
+from tests.service.running import SENSORS, time_of
+
+
+def test_a_recording_is_streamed_and_its_alarms_told(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("replayed", faulty=True), machine("calm"))
+    done = limen("replay", file, "--url", live.url, "--speed", 0)
+    assert (done.status, done.err) == (0, "")
+    opened, closed, *summary = done.out.splitlines()
+    assert "replayed  alarm opened" in opened
+    assert "replayed  alarm closed  after" in closed
+    assert f"{SENSORS[2]} " in opened
+    said = dict(line.split(maxsplit=1) for line in summary)
+    assert said["readings"].startswith(f"{2 * ROWS} in ")
+    assert (said["scored"], said["warming"]) == (f"{2 * ROWS - 8}", "8")
+    assert said["alarms"] == "1 opened, 1 closed"
+
+
+def test_a_program_gets_json_lines(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("lines", faulty=True))
+    done = limen("replay", file, "--url", live.url, "--speed", 0, "--json")
+    opened, closed, summary = map(json.loads, done.out.splitlines())
+    assert (opened["event"], closed["event"], summary["event"]) == ("opened", "closed", "summary")
+    assert opened["id"] == closed["id"]
+    assert time_of(FAULT.start) <= opened["start"] <= time_of(FAULT.start + 8)
+    assert closed["sensors"][0]["sensor"] == SENSORS[2]
+    assert (summary["readings"], summary["scored"], summary["complete"]) == (ROWS, ROWS - 4, True)
+    assert summary["until"] == time_of(ROWS - 1)
+
+
+def test_missing_cells_rows_and_files_of_one_machine_arrive_as_they_are(live: Child, tmp_path: Path) -> None:
+    one = machine("parts")
+    one.values[50, 1] = np.nan
+    whole = write_csv(tmp_path / "whole.csv", one).read_text().splitlines()
+    files = [tmp_path / "late.csv", tmp_path / "early.csv"]
+    files[0].write_text("\n".join([whole[0], *whole[101:]]))
+    files[1].write_text("\n".join([whole[0], *whole[1:101]]))
+    summary = json.loads(limen("replay", *files, "--url", live.url, "--speed", 0, "--json").out)
+    assert (summary["scored"], summary["late"], summary["alarms_opened"]) == (ROWS - 4, 0, 0)
+    again = limen("replay", *files, "--url", live.url, "--speed", 0, "--json", "--rows", "0:10")
+    assert json.loads(again.out)["readings"] == 20
+
+
+def test_times_without_a_zone_need_to_be_told_theirs(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "local.csv", machine("zoned"), zone="")
+    refused(limen("replay", file, "--url", live.url, "--speed", 0), "--timezone", "local.csv")
+    done = limen("replay", file, "--url", live.url, "--speed", 0, "--timezone", "Asia/Tokyo", "--json")
+    assert json.loads(done.out)["until"] == time_of(ROWS - 1 - 9 * 3600)
+
+
+def test_unknown_sensors_are_told_once_on_standard_error(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("unknown"))
+    file.write_text(file.read_text().replace("sensor-3", "humidity"))
+    done = limen("replay", file, "--url", live.url, "--speed", 0)
+    assert done.status == 0
+    assert done.err.count("humidity") == 1
+
+
+def test_a_service_that_is_not_there_is_an_error_that_says_how_far_it_got(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+    file = write_csv(tmp_path / "x.csv", machine("nobody"))
+    done = limen("replay", file, "--url", f"127.0.0.1:{port}", "--speed", 0)
+    assert done.status == 1
+    assert "no answer from http://127.0.0.1" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_rows_that_leave_nothing_are_refused(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("nothing"))
+    refused(limen("replay", file, "--url", live.url, "--rows", "900:"), "no rows")
+
+
+def test_ctrl_c_tells_the_summary_so_far(live: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(self: Playback) -> object:
+        steps = steps_before(self)
+        yield next(steps)
+        raise KeyboardInterrupt
+
+    steps_before = Playback.steps
+    monkeypatch.setattr(Playback, "steps", stopped)
+    file = write_csv(tmp_path / "x.csv", machine("stopped", rows=2500))
+    done = limen("replay", file, "--url", live.url, "--speed", 0, "--json")
+    assert done.status == 130
+    summary = json.loads(done.out.splitlines()[-1])
+    assert (summary["event"], summary["readings"], summary["complete"]) == ("summary", 2000, False)
+
+
+def test_ctrl_c_in_a_process_of_its_own_leaves_no_traceback(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("interrupted"))
+    command = [sys.executable, "-m", "service", "replay", str(file), "--url", live.url, "--speed", "1", "--json"]
+    with (
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running,
+        closing(Client(live.url)) as client,
+    ):
+        while "interrupted" not in {found["equipment"] for found in client.get("v1", "equipment")["equipment"]}:
+            assert running.poll() is None
+        os.kill(running.pid, signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    summary = json.loads(out)
+    assert 0 < summary["readings"] < ROWS
+    assert err == ""
+
+
+def test_an_incomplete_replay_says_so_and_lists_reasons() -> None:
+    tally = Tally(10, sent=4, seconds=2.0)
+    tally.statuses.update(rejected=3, scored=1)
+    tally.reasons.update(no_model=3)
+    lines = dict(replay.summary(tally))
+    assert lines["readings"] == "4 of 10: not complete in 2.0 s, 2/s"
+    assert lines["reasons"] == "no_model 3"

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models import artifact
+from tests.service.commandline import limen, refused
+from tests.service.commands.recordings import machine, write_csv
+
+SMALL = ("--memory-size", 8, "--window", 4)
+
+
+@pytest.fixture
+def normal(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "normal.csv", machine("pump-1", 1, rows=500), machine("pump-2", 2, rows=500))
+
+
+def test_it_says_what_a_person_wants_to_know_and_nothing_else(tmp_path: Path, normal: Path) -> None:
+    out = tmp_path / "Pump skids"
+    done = limen("train", normal, "--out", out, *SMALL, "--false-alarm-rate", 0.05)
+    assert (done.status, done.err) == (0, "")
+    said = dict(line.split("  ", 1) for line in done.out.splitlines())
+    assert list(said) == [
+        "rows",
+        "machines",
+        "sensors",
+        "memory",
+        "training took",
+        "threshold",
+        "held-out rows",
+        "blocks",
+        "model",
+    ]
+    assert said["rows"].strip() == "1,000 used of 1,000, in 2 stretch(es) without a gap"
+    assert said["machines"].strip() == "2: pump-1, pump-2"
+    assert said["memory"].strip() == "8 values, window 4 ticks, discount 0.95"
+    assert "promised 5.00%" in said["held-out rows"]
+    assert said["model"].strip() == f"pump-skids version 1 in {out}"
+    assert artifact.load(out).detector.equipment == ("pump-1", "pump-2")
+
+
+def test_a_program_gets_json(tmp_path: Path, normal: Path) -> None:
+    found = json.loads(limen("train", normal, "--out", tmp_path / "m", *SMALL, "--name", "skids", "--json").out)
+    assert (found["model"], found["version"], found["folder"]) == ("skids", 1, str(tmp_path / "m"))
+    assert (found["rows"], found["rows_used"], found["memory_size"], found["window"]) == (1000, 1000, 8, 4)
+    assert found["artifact_id"] == artifact.load(tmp_path / "m").manifest.artifact_id
+
+
+def test_the_model_goes_into_a_folder_called_model_where_none_is_named(
+    tmp_path: Path, normal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert limen("train", normal, *SMALL).out.splitlines()[-1].split() == [
+        "model",
+        "model",
+        "version",
+        "1",
+        "in",
+        "model",
+    ]
+    assert artifact.load(tmp_path / "model").version == 1
+    assert limen("train", normal, *SMALL).out.splitlines()[-1].split() == [
+        "model",
+        "model",
+        "version",
+        "2",
+        "in",
+        "model",
+    ]
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path, normal: Path) -> None:
+    refused(
+        limen("train", normal, "--out", tmp_path, *SMALL), "holds 'normal.csv', which is no part of a model", "--out"
+    )
+    refused(limen("train", normal, "--out", normal, *SMALL), "normal.csv is a file; expected a folder")
+
+
+def test_constant_sensors_missing_cells_and_gaps_are_told(tmp_path: Path) -> None:
+    one = machine("pump-1", 1, rows=600)
+    one.values[:, 3] = 7.0
+    one.values[10:20, 0] = float("nan")
+    one.time[300:] += 3_600_000_000
+    done = limen("train", write_csv(tmp_path / "x.csv", one), "--out", tmp_path / "m", *SMALL)
+    assert "600 used of 600, in 2 stretch(es) without a gap" in done.out
+    assert "sensor-3: any movement will be news" in done.out
+    assert "missing cells  10 (0.4%)" in done.out
+
+
+def test_rows_and_ignored_columns_are_left_out(tmp_path: Path, normal: Path) -> None:
+    words = ("--rows", "0:600", "--ignore", "sensor-3", "--json")
+    found = json.loads(limen("train", normal, "--out", tmp_path / "m", *SMALL, *words).out)
+    assert (found["rows"], found["rows_used"]) == (1000, 600)
+    assert found["sensors"] == ["sensor-0", "sensor-1", "sensor-2"]
+
+
+def test_a_recording_whose_level_wanders_does_not_support_its_budget(tmp_path: Path) -> None:
+    one = machine("pump-1", 1, rows=600)
+    one.values[:, 1] += [row / 20 for row in range(600)]
+    file = write_csv(tmp_path / "warming.csv", one)
+    done = limen("train", file, "--out", tmp_path / "m", *SMALL)
+    assert "do NOT agree: the level of sensor-1 wanders" in done.out
+    assert "does not support a budget of 1.00%" in done.out
+    assert not json.loads(limen("train", file, "--out", tmp_path / "m", *SMALL, "--json").out)["blocks_agree"]
+
+
+def test_a_cell_that_is_no_number_is_named_by_file_line_column_and_value(tmp_path: Path, normal: Path) -> None:
+    lines = normal.read_text().splitlines()
+    cells = lines[41].split(",")
+    cells[3] = "broken"
+    lines[41] = ",".join(cells)
+    normal.write_text("\n".join(lines))
+    done = limen("train", normal, "--out", tmp_path / "m", *SMALL)
+    refused(done, "normal.csv", "line 42", "'sensor-1'", "'broken'", "--missing")
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--false-alarm-rate", 2), "false-alarm rate is 2.0; expected"),
+        (("--discount", 0), "discount is 0.0; expected"),
+        (("--ignore", "nothing"), "'nothing'"),
+        (("--rows", "9000:9100"), "no rows"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    tmp_path: Path, normal: Path, words: tuple[object, ...], expected: str
+) -> None:
+    refused(limen("train", normal, "--out", tmp_path / "m", *SMALL, *words), expected)
+    assert not (tmp_path / "m").exists()
