@@ -18,6 +18,7 @@ from models.cells import Words
 from models.contract import Bools, DataError, Floats
 from models.files import open_table
 from models.findings import Finding, some
+from models.inspect import inspect
 from models.long import long
 from models.roles import Options as ColumnOptions
 from models.roles import find_roles, unknown
@@ -138,6 +139,7 @@ def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options:
         rows += len(ticks.time)
     findings += _missing_words(reading.words)
     interval = _interval(series)
+    findings += inspect(series, sensors, interval)
     return Recording(
         sensors, tuple(units.get(name, "") for name in sensors), interval, rows,
         TimeTexts(np.concatenate([ticks.time for ticks in files]), raw), np.concatenate(equipment).tolist(),

@@ -9,7 +9,7 @@ import polars as pl
 
 from models.cells import Origin, numbers
 from models.contract import Bools, DataError, Floats, Ints
-from models.findings import Finding, plural, some
+from models.findings import Finding, plural
 from models.quality import is_good
 from models.roles import Roles
 from models.tables import Table
