@@ -43,6 +43,7 @@ class Dialect:
     skip: int
     head: tuple[tuple[str, ...], ...] = field(repr=False)
     guessed: bool = False  # the encoding is a guess between 8-bit codes
+    quoted: bool = True  # whether a quotation mark at the start of a cell encloses it
 
 
 def decode(raw: bytes, path: Path, encoding: str | None = None) -> tuple[str, bool, str | None]:
@@ -128,9 +129,12 @@ def detect(text: str, path: Path, encoding: str, guessed: bool = False, separato
         separator = lines[0][4:].strip('"') or "\t"
     separator = _separator(separator, lines[declared:], path)
     layout = lay_out(list(csv.reader(lines[declared:], delimiter=separator)), path)
+    marks = any('"' in line for line in lines)
+    quoted = not marks or any(re.search(rf'(^|{re.escape(separator)})\s*"', line) for line in lines)
     return Dialect(
-        encoding, separator, layout.decimal, layout.columns, layout.units, declared + layout.skip, layout.head, guessed
-    )
+        encoding, separator, layout.decimal, layout.columns, layout.units, declared + layout.skip, layout.head, guessed,
+        quoted,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,8 @@ def _fetch_csv(source: Path | bytes, path: Path, dialect: Dialect, kinds: Kinds)
         frame = pl.read_csv(
             source, has_header=False, separator=dialect.separator, skip_rows=dialect.skip, schema=schema,
             columns=sorted(kinds), ignore_errors=True, decimal_comma=comma and not as_text, missing_columns="insert",
-            truncate_ragged_lines=ragged, extra_columns="ignore" if ragged else "raise",
+            quote_char='"' if dialect.quoted else None, truncate_ragged_lines=ragged,
+            extra_columns="ignore" if ragged else "raise",
         )  # fmt: skip
         return frame.select(str(i) for i in kinds)
 
@@ -149,6 +150,11 @@ def _parquet(path: Path) -> Table:
             head = head.with_columns(pl.lit("?").alias(name))
 
     def fetch(kinds: Kinds) -> pl.DataFrame:
+        for i in kinds:
+            if schema[names[i]].is_nested():
+                raise DataError(
+                    f"{path.name}: column {names[i]!r} holds lists; leave it out with --ignore {names[i]!r}"
+                )
         frame = pl.read_parquet(path, columns=[names[i] for i in kinds])
         return frame.select(_cast(frame[names[i]], kind).alias(str(i)) for i, kind in kinds.items())
 

@@ -118,7 +118,9 @@ def shutdown_runs(values: Floats) -> list[tuple[int, int]]:
     moving = ~is_constant(values) & ~np.isnan(values).all(axis=0)
     if windows < WINDOWS_MIN or moving.sum() < 2:
         return []
-    means, spreads = (moments[:, moving] for moments in _window_moments(values[: windows * WINDOW_TICKS]))
+    means, spreads = _window_moments(values[: windows * WINDOW_TICKS])
+    moving &= ~np.isnan(means).all(axis=0)
+    means, spreads = means[:, moving], spreads[:, moving]
     usual_spread = np.nanquantile(spreads, 0.75, axis=0)
     usual_level = np.nanquantile(np.abs(means), 0.75, axis=0)
     quiet = spreads < QUIET_RATIO * usual_spread
