@@ -43,8 +43,9 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[Child]:
 
 
 @pytest.mark.usefixtures("small")
-def test_the_demo_shows_everything_and_ends_by_itself(children: list[Child]) -> None:
-    done = limen("demo", "--seconds", 1, "--port", 0)
+def test_the_demo_shows_everything_and_ends_by_itself(children: list[Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "STREAM_SHARE", 0.01)
+    done = limen("demo", "--seconds", 60, "--port", 0)
     assert (done.status, done.err) == (0, "")
     url = children[0].url
     for text in (f"{url}/docs", f"{url}/v1/alarms", f"{url}/metrics", "2,400 of 2,400 readings", "promised"):
@@ -145,6 +146,12 @@ def test_the_demo_finds_faults_in_twenty_seconds() -> None:
     assert int(found[1]) >= 4
 
 
+def children_of(pid: int) -> list[int]:
+    """Processes whose parent it is."""
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=True)
+    return [int(found) for found in listed.stdout.split()]
+
+
 @pytest.mark.prove
 def test_sigterm_takes_the_service_with_it() -> None:
     command = [sys.executable, "-m", "service", "demo", "--port", "0"]
@@ -153,9 +160,7 @@ def test_sigterm_takes_the_service_with_it() -> None:
         for line in running.stdout:
             if line.startswith("stream "):
                 break
-        url = line and running.pid
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(url)], capture_output=True, text=True, check=True)
-        pids = [int(pid) for pid in children.stdout.split()]
+        pids = children_of(running.pid)
         assert pids
         running.terminate()
         running.stdout.read()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections import Counter
 
 import pytest
@@ -8,12 +7,10 @@ import pytest
 from service.client import Client, ServiceError
 from service.commands.playback import Latest, Playback
 from service.commands.stream import RealWall
-from service.status import STATUS_NAMES
+from tests.service.commands.answers import NO_ALARMS, taken
 from tests.service.commands.recordings import FAULT, ROWS, machine, stream
 from tests.service.running import SENSORS, time_of
-from tests.service.scripted import Answer, answering
-
-NO_ALARMS: Answer = (200, {}, b'{"alarms": [], "total": 0}')
+from tests.service.scripted import answering
 
 
 def test_every_reading_is_sent_once_and_counted_by_what_became_of_it(client: Client) -> None:
@@ -51,7 +48,7 @@ def test_alarms_from_before_are_no_news(client: Client) -> None:
 
 
 def test_a_service_that_goes_away_is_told_with_how_far_the_stream_got() -> None:
-    posts = [_taken("gone", 2000), None, None]
+    posts = [taken("gone", 2000), None, None]
     with answering(lambda method, *rest: posts.pop(0) if method == "POST" else NO_ALARMS) as url:
         client = Client(url)
         playback = Playback(client, stream(machine("gone", rows=3000)), 0, RealWall())
@@ -62,7 +59,7 @@ def test_a_service_that_goes_away_is_told_with_how_far_the_stream_got() -> None:
 
 def test_what_the_service_refuses_or_warns_of_is_told_once() -> None:
     refusal = {"row": 0, "field": "values", "reason": "bad_value", "detail": "sensor 'flow' is 1e999"}
-    answer = _taken("told", 2000, warnings=["sensor 'x' is unknown"], errors=[refusal, refusal])
+    answer = taken("told", 2000, warnings=["sensor 'x' is unknown"], errors=[refusal, refusal])
     with answering(lambda method, *rest: answer if method == "POST" else NO_ALARMS) as url:
         client = Client(url)
         playback = Playback(client, stream(machine("told", rows=4000)), 0, RealWall())
@@ -72,7 +69,7 @@ def test_what_the_service_refuses_or_warns_of_is_told_once() -> None:
 
 
 def test_reasons_are_counted() -> None:
-    answer = _taken("reason", 3, reason=["no_model", "", "no_model"])
+    answer = taken("reason", 3, reason=["no_model", "", "no_model"])
     with answering(lambda method, *rest: answer if method == "POST" else NO_ALARMS) as url:
         client = Client(url)
         playback = Playback(client, stream(machine("reason", rows=3)), 0, RealWall())
@@ -80,17 +77,3 @@ def test_reasons_are_counted() -> None:
         client.close()
     assert playback.tally.as_dict()["reasons"] == {"no_model": 2}
     assert steps[0].latest == [Latest("reason", "scored", 0.5, False)]
-
-
-def _taken(equipment: str, readings: int, reason: list[str] | None = None, **more: object) -> Answer:
-    """The answer to a body of one machine that was scored."""
-    batch = {
-        "equipment": equipment,
-        "status": ["scored"] * readings,
-        "score": [0.5] * readings,
-        "p_value": [0.4] * readings,
-        "alarm": [False] * readings,
-        **({"reason": reason} if reason else {}),
-    }
-    counts = {**dict.fromkeys(STATUS_NAMES, 0), "scored": readings}
-    return 200, {}, json.dumps({"received": readings, **counts, "batches": [batch], **more}).encode()

@@ -17,8 +17,10 @@ from service.commands import replay
 from service.commands.child import Child
 from service.commands.playback import Playback, Tally
 from tests.service.commandline import ROOT, limen, refused
+from tests.service.commands.answers import NO_ALARMS, taken
 from tests.service.commands.recordings import FAULT, ROWS, machine, write_csv
 from tests.service.running import SENSORS, time_of
+from tests.service.scripted import answering
 
 
 def test_a_recording_is_streamed_and_its_alarms_told(live: Child, tmp_path: Path) -> None:
@@ -105,6 +107,22 @@ def test_ctrl_c_tells_the_summary_so_far(live: Child, tmp_path: Path, monkeypatc
     assert (summary["event"], summary["readings"], summary["complete"]) == ("summary", 2000, False)
 
 
+def test_a_service_that_goes_away_is_an_error_after_the_summary(tmp_path: Path) -> None:
+    posts = [taken("gone", 2000), None, None]
+    file = write_csv(tmp_path / "x.csv", machine("gone", rows=2500))
+    with answering(lambda method, *rest: posts.pop(0) if method == "POST" else NO_ALARMS) as url:
+        done = limen("replay", file, "--url", url, "--speed", 0)
+    assert done.status == 1
+    assert "2,000 of 2,500: not complete" in done.out
+    assert f"2,000 of 2,500 readings were streamed, up to {time_of(1999)}" in done.err
+
+
+def seen(client: Client, equipment: str) -> str:
+    """Time of the last reading of a machine; empty where there is none yet."""
+    found = client.get("v1", "equipment", limit=1000)["equipment"]
+    return max((one["last_time"] for one in found if one["equipment"] == equipment), default="")
+
+
 def test_ctrl_c_in_a_process_of_its_own_leaves_no_traceback(live: Child, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "x.csv", machine("interrupted"))
     command = [sys.executable, "-m", "service", "replay", str(file), "--url", live.url, "--speed", "1", "--json"]
@@ -112,7 +130,7 @@ def test_ctrl_c_in_a_process_of_its_own_leaves_no_traceback(live: Child, tmp_pat
         subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running,
         closing(Client(live.url)) as client,
     ):
-        while "interrupted" not in {found["equipment"] for found in client.get("v1", "equipment")["equipment"]}:
+        while seen(client, "interrupted") < time_of(1):
             assert running.poll() is None
         os.kill(running.pid, signal.SIGINT)
         out, err = running.communicate(timeout=30)
