@@ -6,14 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from models import artifact
 from service.commands.stream import Machine, Stream
 from service.ingest.times import time_texts
 from tests.builders import process
-from tests.service.running import SENSORS, START
+from tests.service.running import SENSORS, START, model_folder
 
 SECOND = 1_000_000
 FAULT = slice(60, 90)  # rows of a faulty machine
 ROWS = 200
+
+
+def warmup() -> int:
+    """Ticks of every machine that the model of the tests leaves without a score."""
+    return artifact.load(model_folder()).detector.warmup
 
 
 def machine(name: str, seed: int = 5, faulty: bool = False, rows: int = ROWS, start: int = START) -> Machine:

@@ -8,7 +8,7 @@ from service.client import Client, ServiceError
 from service.commands.playback import Latest, Playback
 from service.commands.stream import RealWall
 from tests.service.commands.answers import NO_ALARMS, taken
-from tests.service.commands.recordings import FAULT, ROWS, machine, stream
+from tests.service.commands.recordings import FAULT, ROWS, machine, stream, warmup
 from tests.service.running import SENSORS, time_of
 from tests.service.scripted import answering
 
@@ -18,7 +18,7 @@ def test_every_reading_is_sent_once_and_counted_by_what_became_of_it(client: Cli
     latest = [one for step in playback.steps() for one in step.latest]
     tally = playback.tally
     assert (tally.sent, tally.total, tally.complete) == (2 * ROWS, 2 * ROWS, True)
-    assert tally.statuses == Counter(scored=2 * (ROWS - 4), warming=8)
+    assert tally.statuses == Counter(scored=2 * (ROWS - warmup()), warming=2 * warmup())
     assert {one.equipment for one in latest} == {"count-1", "count-2"}
     assert all(one.status == "scored" and one.score is not None and not one.alarm for one in latest)
     assert tally.time is not None

@@ -18,7 +18,7 @@ from service.commands.child import Child
 from service.commands.playback import Playback, Tally
 from tests.service.commandline import ROOT, limen, refused
 from tests.service.commands.answers import NO_ALARMS, taken
-from tests.service.commands.recordings import FAULT, ROWS, machine, write_csv
+from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, time_of
 from tests.service.scripted import answering
 
@@ -33,7 +33,7 @@ def test_a_recording_is_streamed_and_its_alarms_told(live: Child, tmp_path: Path
     assert f"{SENSORS[2]} " in opened
     said = dict(line.split(maxsplit=1) for line in summary)
     assert said["readings"].startswith(f"{2 * ROWS} in ")
-    assert (said["scored"], said["warming"]) == (f"{2 * ROWS - 8}", "8")
+    assert (said["scored"], said["warming"]) == (f"{2 * (ROWS - warmup())}", f"{2 * warmup()}")
     assert said["alarms"] == "1 opened, 1 closed"
 
 
@@ -45,7 +45,7 @@ def test_a_program_gets_json_lines(live: Child, tmp_path: Path) -> None:
     assert opened["id"] == closed["id"]
     assert time_of(FAULT.start) <= opened["start"] <= time_of(FAULT.start + 8)
     assert closed["sensors"][0]["sensor"] == SENSORS[2]
-    assert (summary["readings"], summary["scored"], summary["complete"]) == (ROWS, ROWS - 4, True)
+    assert (summary["readings"], summary["scored"], summary["complete"]) == (ROWS, ROWS - warmup(), True)
     assert summary["until"] == time_of(ROWS - 1)
 
 
@@ -57,7 +57,7 @@ def test_missing_cells_rows_and_files_of_one_machine_arrive_as_they_are(live: Ch
     files[0].write_text("\n".join([whole[0], *whole[101:]]))
     files[1].write_text("\n".join([whole[0], *whole[1:101]]))
     summary = json.loads(limen("replay", *files, "--url", live.url, "--speed", 0, "--json").out)
-    assert (summary["scored"], summary["late"], summary["alarms_opened"]) == (ROWS - 4, 0, 0)
+    assert (summary["scored"], summary["late"], summary["alarms_opened"]) == (ROWS - warmup(), 0, 0)
     again = limen("replay", *files, "--url", live.url, "--speed", 0, "--json", "--rows", "0:10")
     assert json.loads(again.out)["readings"] == 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.service.commandline import limen, refused
-from tests.service.commands.recordings import FAULT, ROWS, machine, write_csv
+from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, model_folder, time_of
 
 HEADER = ["time", "equipment", "status", "score", "p_value", "alarm", "top_sensor"]
@@ -39,7 +39,8 @@ def test_there_is_a_line_for_every_row_in_its_order(faulty: Path) -> None:
     assert [row["equipment"] for row in found] == ["p1"] * ROWS + ["p2"] * ROWS
     assert [row["time"] for row in found] == [time_of(second) for second in range(ROWS)] * 2
     for first in (0, ROWS):
-        assert [row["status"] for row in found[first : first + 5]] == ["warming"] * 4 + ["scored"]
+        statuses = [row["status"] for row in found[first : first + ROWS]]
+        assert statuses == ["warming"] * warmup() + ["scored"] * (ROWS - warmup())
     assert all((row["score"] == "") is (row["status"] == "warming") for row in found)
 
 
@@ -120,9 +121,9 @@ def test_a_program_gets_the_figures_as_json(faulty: Path) -> None:
     done = limen("evaluate", model_folder(), labelled(faulty), "--label", "label", "--json")
     found = json.loads(done.out)
     assert found["recall"] > 0.9
-    assert found["ticks_left_out"] == 8
+    assert found["ticks_left_out"] == 2 * warmup()
     assert found["episodes"][0]["start_time"] == time_of(FAULT.start)
-    assert found["ticks"] == 2 * ROWS - 8
+    assert found["ticks"] == 2 * (ROWS - warmup())
 
 
 def test_labels_that_are_not_there_are_refused(faulty: Path) -> None:
