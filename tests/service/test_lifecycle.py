@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from starlette.requests import ClientDisconnect
 
+from service import snapshot
 from service.body import BodyReader
 from service.errors import NotReady, Unavailable
 from service.journal import Record, Unjournaled
@@ -101,3 +105,72 @@ def test_a_sender_that_hangs_up_leaves_nothing_in_flight():
     assert in_flight.held == 0
     with pytest.raises(Unavailable, match="in flight"):
         in_flight.take(101)
+
+
+def test_a_last_snapshot_that_cannot_be_saved_is_a_failure(tmp_path, caplog):
+    ended: list[bool] = []
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        service.on_failure = lambda: ended.append(True)
+        await client.post("/v1/readings", json=columns("p1", 0, 5))
+        service.snapshots.write_text("in the way")
+
+    run(settings(tmp_path), scenario)
+    assert ended == [True]
+    assert "the state since the last snapshot is lost" in caplog.text
+
+
+def test_a_snapshot_that_is_being_written_is_finished_before_the_last_one(tmp_path, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+    write = snapshot.write
+
+    def slow(*given: Any) -> Path:
+        number = len(order) // 2
+        order.append(f"begin {number}")
+        if number == 0:
+            begun.set()
+            assert go_on.wait(20)
+        path = write(*given)
+        order.append(f"end {number}")
+        return path
+
+    monkeypatch.setattr(snapshot, "write", slow)
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p1", 0, 5))
+        await asyncio.to_thread(begun.wait, 20)
+        stopping = asyncio.create_task(service.stop())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not stopping.done()
+        go_on.set()
+        await stopping
+        assert order == ["begin 0", "end 0", "begin 1", "end 1"]
+
+    run(settings(tmp_path, snapshot_seconds=0.05, silent_check_seconds=0.05), scenario)
+
+
+@pytest.mark.parametrize("clock", ["event", "wall"])
+def test_silence_is_judged_anew_after_a_start(tmp_path, clock):
+    """By the clock of the data nothing has passed; by the wall's, nobody listened meanwhile."""
+    interval = 1_000_000
+
+    async def first(client: httpx.AsyncClient, service: Service) -> None:
+        for name in ("silent", "p1"):
+            await client.post("/v1/readings", json=columns(name, 0, 5))
+        slot = service.shard.equipment_table.slot("silent")
+        service.shard.columns["heard"][slot] -= 100 * interval
+        await service.consumer.sweep()
+        assert service.shard.silent() == 1
+
+    async def second(client: httpx.AsyncClient, service: Service) -> None:
+        now = service.clock.now()
+        assert service.shard.sweep(now + 4 * interval) is None, "only the one is silent, as before"
+        (alarm,) = (await client.get("/v1/alarms?kind=silent&open=true")).json()["alarms"]
+        assert alarm["equipment"] == "silent"
+        assert service.shard.sweep(now + 60 * interval) is not None
+
+    wall = {"future_seconds_max": 366 * 86_400.0}
+    run(settings(tmp_path, clock=clock, **wall), first)
+    run(settings(tmp_path, clock=clock, model=None, **wall), second)
