@@ -210,7 +210,7 @@ def _zone_finding(files: list[Ticks], options: DataOptions) -> list[Finding]:
 def _missing_words(words: Words) -> list[Finding]:
     if not words.seen:
         return []
-    seen = [f"{word!r} {count:,} times" for word, count in sorted(words.seen.items(), key=lambda item: -item[1])]
+    seen = [f"{word!r} ({count:,})" for word, count in sorted(words.seen.items(), key=lambda item: -item[1])]
     return [Finding("missing_word", f"words read as missing values: {some(seen)}", count=sum(words.seen.values()))]
 
 

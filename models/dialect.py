@@ -186,16 +186,25 @@ def _separator(given: str | None, lines: list[str], path: Path) -> str:
 
 
 def _header_row(rows: list[list[str]]) -> tuple[int, int]:
-    """Position of the header, and how many fields the rows of data have; the header is the first row that wide, or
-    wide but for a last, unnamed field."""
+    """Position of the header, and how many fields the rows of data have.
+
+    The header is the fullest row before the data that is as wide, or wide but for a last, unnamed field; titles and
+    settings that loggers write above it are emptier.
+    """
     widths = Counter(len(row) for row in rows if any(cell.strip() for cell in row))
     if not widths:
         return -1, 0
     width = max(widths, key=lambda n: (widths[n], n))
-    for i, row in enumerate(rows):
-        if len(row) >= max(width - 1, 2 if width > 1 else 1) and any(cell.strip() for cell in row):
-            return i, width
-    return -1, 0
+    wide = [i for i, row in enumerate(rows) if len(row) >= max(width - 1, min(width, 2)) and _filled(row)]
+    data = next((i for i in wide if _is_data(rows[i]) and 2 * _filled(rows[i]) >= width), None)
+    before = [i for i in wide if data is None or i < data]
+    if data is None or not before:
+        return (wide[0], width) if wide else (-1, 0)
+    return max(before, key=lambda i: (_filled(rows[i]), -i)), width
+
+
+def _filled(row: list[str]) -> int:
+    return sum(1 for cell in row if cell.strip())
 
 
 def _refuse_absent_header(header: list[str], path: Path) -> None:

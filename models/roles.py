@@ -32,18 +32,8 @@ TAG = (
 )  # fmt: skip
 VALUE = ("value", "val", "pv", "reading", "wert", "messwert", "valeur", "valor", "値", "測定値", "計測値", "データ")
 QUALITY = (
-    "quality",
-    "status",
-    "opc quality",
-    "q",
-    "good",
-    "is good",
-    "qualität",
-    "qualitaet",
-    "statuscode",
-    "品質",
-    "ステータス",
-)
+    "quality", "opc quality", "status code", "statuscode", "status", "is good", "good", "q", "qualität", "品質",
+)  # fmt: skip
 UNIT = ("unit", "units", "uom", "eu", "engineering units", "einheit", "単位")
 
 
@@ -81,9 +71,10 @@ class Roles:
 def folded(name: str) -> str:
     """A name without case, underscores, unit and leading signs, for comparison with those above.
 
-    >>> folded("@Time_Stamp [UTC]"), folded("日時")
-    ('time stamp', '日時')
+    >>> folded("@Time_Stamp [UTC]"), folded("StatusCode"), folded("日時")
+    ('time stamp', 'status code', '日時')
     """
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     plain = re.sub(r"\s*[\[(\uff08].*$", "", name).strip().casefold()
     return re.sub(r"[\s_\-]+", " ", plain).strip(" @#$.")
 
