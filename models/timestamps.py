@@ -63,7 +63,6 @@ PATTERNS = {name: rf"^{date}(?:(?:\s*[T,]\s*|\s+|日){CLOCK})?$" for name, date 
 }
 DATE_ONLY = re.compile("^(?:" + "|".join(re.sub(r"\?P<\w+>", "?:", date) for date in DATES.values()) + r"|\d{8})$")
 CLOCK_ONLY = re.compile("^" + re.sub(r"\?P<\w+>", "?:", CLOCK) + "$")
-ORDERS = {"day/month/year": "dmy", "month/day/year": "mdy", "year/month/day": "ymd"}
 QUICK_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f")
 ADVICE = "name it with --time-format, such as '%d/%m/%Y %H:%M:%S' or '%m/%d/%Y %I:%M %p'"
 
@@ -201,11 +200,7 @@ def _matched(text: pl.Series, pattern: str, place: str) -> Times:
     if "first" in parts.columns:
         date, form = _three_numbers(parts, clock, text, place)
     else:
-        month = parts["name"].str.to_lowercase().replace_strict(MONTHS, default=0) if "name" in parts.columns else None
-        date = _date_us(
-            _ints(parts, "y"), month.to_numpy() if month is not None else _ints(parts, "m"), _ints(parts, "d")
-        )
-        form = ""
+        date, form = _date_us(_year(parts, "y"), _month(parts), _ints(parts, "d")), ""
     bad = (date == NO_TIME) | (clock == NO_TIME) | (shift == NO_TIME)
     return Times(np.where(bad, NO_TIME, date + np.where(bad, 0, clock - shift)), ~zoned, form)
 
@@ -214,6 +209,13 @@ def _month(parts: pl.DataFrame) -> Ints:
     if "name" not in parts.columns:
         return _ints(parts, "m")
     return parts["name"].str.to_lowercase().replace_strict(MONTHS, default=0, return_dtype=pl.Int64).to_numpy()
+
+
+def _year(parts: pl.DataFrame, name: str) -> Ints:
+    """Years of two digits are 1970 to 2069."""
+    year = _ints(parts, name)
+    short = (parts[name].str.len_chars() <= 2).to_numpy()
+    return np.where(short, year + np.where(year < 70, 2000, 1900), year)
 
 
 def _ints(parts: pl.DataFrame, name: str, default: int = 0) -> Ints:
@@ -258,8 +260,7 @@ def _offset(zone: str) -> int:
 
 
 def _date_us(year: Ints, month: Ints, day: Ints) -> Ints:
-    """Midnight; NO_TIME for days that no month has. Years of two digits are 1970 to 2069."""
-    year = np.where(year < 70, year + 2000, np.where(year < 100, year + 1900, year))
+    """Midnight; NO_TIME for days that no month has."""
     good = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (year >= YEARS[0]) & (year <= YEARS[1])
     months = np.where(good, (year - 1970) * 12 + month - 1, 0).astype("datetime64[M]")
     days = months.astype("datetime64[D]") + np.where(good, day - 1, 0)
@@ -269,12 +270,12 @@ def _date_us(year: Ints, month: Ints, day: Ints) -> Ints:
 
 def _three_numbers(parts: pl.DataFrame, clock: Ints, text: pl.Series, place: str) -> tuple[Ints, str]:
     """Midnight of dates such as 03/04/2026, in the one order that the data allows."""
-    first, middle, last = (_ints(parts, name) for name in ("first", "middle", "last"))
-    dates = {"day/month/year": _date_us(last, middle, first), "month/day/year": _date_us(last, first, middle)}
+    first, middle, year = _ints(parts, "first"), _ints(parts, "middle"), _year(parts, "last")
+    dates = {"day/month/year": _date_us(year, middle, first), "month/day/year": _date_us(year, first, middle)}
     if "." in str(text[0])[:6]:
         del dates["month/day/year"]
-    if (last < 100).all():
-        dates["year/month/day"] = _date_us(first, middle, last)
+    if (parts["last"].str.len_chars() == 2).all():
+        dates["year/month/day"] = _date_us(_year(parts, "first"), middle, _ints(parts, "last"))
     unread = {order: int((date == NO_TIME).sum()) for order, date in dates.items()}
     fewest = min(unread.values())
     left = {order: date for order, date in dates.items() if unread[order] == fewest}

@@ -22,7 +22,8 @@ CASES = {
     "epoch_milliseconds.csv": (("flow", "pressure"), ("", ""), "13:00:00Z", 10, [100, 4]),
     "excel_serial_dates.csv": (("Flow", "Pressure"), ("", ""), "12:00:00Z", 60, [100, 4]),
     "german_control_system.csv": (
-        ("Durchfluss [m³/h]", "Druck [bar]", "Temperatur [°C]"), ("m³/h", "bar", "°C"), "13:00:00Z", 10, [119.5, 4.25, 20]
+        ("Durchfluss [m³/h]", "Druck [bar]", "Temperatur [°C]"), ("m³/h", "bar", "°C"), "13:00:00Z", 10,
+        [119.5, 4.25, 20],
     ),
     "japanese_logger.csv": (
         ("入口圧力", "モータ電流", "振動ｾﾝｻ"), ("MPa", "A", "mm/s"), "13:00:00Z", 10, [0.5, 20, 1.1]
