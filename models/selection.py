@@ -55,7 +55,7 @@ class Selection:
         for start, stop in self.exclude:
             out |= (time >= start) & (time < stop)
         if self.running:
-            running = np.all([OPERATORS[c.sign](column(c.column), c.limit) for c in self.running], axis=0)
+            running = np.all([OPERATORS[c.sign](_held(column(c.column)), c.limit) for c in self.running], axis=0)
             out |= ~running | _settling(time, running, self.settle)
         return out
 
@@ -136,6 +136,15 @@ def _instant(end: str, text: str, zone: str) -> int:
     if not times.read[0]:
         raise DataError(f"--exclude is {text!r}: {end!r} is no time; expected such as 2026-11-24T10:00")
     return int(localise(times.us, zone, np.zeros(1, np.int64)).us[0]) if times.naive[0] else int(times.us[0])
+
+
+def _held(x: Floats) -> Floats:
+    """Values (n,) with the last one known in place of a missing one: a lost reading stops no machine.
+
+    >>> _held(np.array([np.nan, 1.0, np.nan]))
+    array([nan,  1.,  1.])
+    """
+    return x[np.maximum.accumulate(np.where(np.isnan(x), 0, np.arange(len(x))))]
 
 
 def _settling(time: Ints, running: Bools, settle: int) -> Bools:
