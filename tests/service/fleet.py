@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 
 from models.artifact import LoadedModel
-from models.contract import MICROSECONDS, Floats, Ints
+from models.contract import MICROSECONDS, Floats, Floats32, Ints
 from models.detector import Detector
 from models.drift import DriftReference
+from models.lmn import LinearMemoryNetwork
 from service.ingest.batch import Body, Limits
 from service.ingest.json_body import decode
 from service.ingest.times import time_texts
@@ -31,18 +32,45 @@ ANY_TIME = ShardLimits(future=None)
 
 @cache
 def model(
-    name: str = "pumps", seed: int = 0, sensors: int = 4, constants: int = 0, version: int = 1, prefix: str = "sensor"
+    name: str = "pumps",
+    seed: int = 0,
+    sensors: int = 4,
+    constants: int = 0,
+    version: int = 1,
+    prefix: str = "sensor",
+    units: int = 0,
 ) -> LoadedModel:
-    """A model that has learned nothing: seeded weights, warm-up of 3 ticks of 1 s, a gap of 10 s starts it anew."""
+    """A model that has learned nothing: seeded weights, warm-up of 3 ticks of 1 s, a gap of 10 s starts it anew; with
+    `units`, its functional part reads the memory and is tanh by half."""
     detector = dataclasses.replace(
         random_detector(seed, sensors, 7, constants), sensors=tuple(f"{prefix}-{i}" for i in range(sensors))
     )
+    if units:
+        detector = dataclasses.replace(detector, network=recurrent(detector.network, seed, units))
     rng = np.random.default_rng(seed)
     drift = DriftReference.fit(rng.normal(size=(200, sensors)), rng.normal(size=(200, 7)))
     manifest = msgspec.structs.replace(
         trained().manifest, name=name, version=version, artifact_id=f"{name}-{version}-{seed}", equipment=()
     )
     return LoadedModel(manifest, detector, drift)
+
+
+def recurrent(network: LinearMemoryNetwork, seed: int, units: int) -> LinearMemoryNetwork:
+    """The network with units of its own between input and memory."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape: int) -> Floats32:
+        return (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32)
+
+    p, d = network.memory_size, network.inputs
+    return dataclasses.replace(
+        network,
+        W_hm=weights(p, units) / 2,
+        W_xh=weights(units, d),
+        W_mh=weights(units, p) / 2,
+        b_h=weights(units),
+        tanh=np.arange(units) < units // 2,
+    )
 
 
 def shard(
