@@ -19,6 +19,7 @@ from tests.builders import names, process, trained
 
 START = 1_790_000_000  # seconds since 1970: 2026-09-21T14:13:20Z
 SENSORS = names(4)
+WARMUP = trained().detector.warmup  # ticks of a machine without a score
 Scenario = Callable[[httpx.AsyncClient, Service], Awaitable[None]]
 
 

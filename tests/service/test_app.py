@@ -12,7 +12,7 @@ import pytest
 from service.errors import PROBLEM_JSON
 from service.lifecycle import Service
 from tests.service import running
-from tests.service.running import check_sum, columns, rows, run, settings, time_of
+from tests.service.running import WARMUP, check_sum, columns, rows, run, settings, time_of
 
 JSON = {"content-type": "application/json"}
 
@@ -30,7 +30,7 @@ def test_rows_are_scored_and_name_their_leading_sensors(tmp_path):
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
         answer = (await client.post("/v1/readings", json=rows("p1", 0, 20))).json()
         check_sum(answer)
-        assert (answer["received"], answer["warming"], answer["scored"]) == (20, 4, 16)
+        assert (answer["received"], answer["warming"], answer["scored"]) == (20, WARMUP, 20 - WARMUP)
         first, last = answer["results"][0], answer["results"][-1]
         assert first == {
             "equipment": "p1",
@@ -98,16 +98,16 @@ def test_one_bad_cell_costs_one_row(tmp_path):
 
 
 def test_a_bad_row_of_columns_is_explained(tmp_path):
-    body = columns("p1", 0, 6)
-    body["values"][5] = [1.0]
+    body = columns("p1", 0, WARMUP + 2)
+    body["values"][-1] = [1.0]
 
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
         answer = (await client.post("/v1/readings", json=body)).json()
         check_sum(answer)
         (batch,) = answer["batches"]
-        assert batch["status"] == ["warming"] * 4 + ["scored", "rejected"]
-        assert batch["reason"] == [""] * 5 + ["bad_value"]
-        assert answer["errors"][0]["detail"] == "row 5: values has 1 values; expected 4, one a sensor"
+        assert batch["status"] == ["warming"] * WARMUP + ["scored", "rejected"]
+        assert batch["reason"] == [""] * (WARMUP + 1) + ["bad_value"]
+        assert answer["errors"][0]["detail"] == f"row {WARMUP + 1}: values has 1 values; expected 4, one a sensor"
 
     run(settings(tmp_path), scenario)
 
@@ -274,20 +274,20 @@ def test_a_defect_is_told_as_one_and_counted(tmp_path):
 def test_equipment_is_listed_in_pages_and_shown_one_by_one(tmp_path):
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
         for name in ("pump 1", "line/2", "ポンプ3"):
-            await client.post("/v1/readings", json=columns(name, 0, 10))
+            await client.post("/v1/readings", json=columns(name, 0, WARMUP + 6))
         page = (await client.get("/v1/equipment?limit=2&offset=1")).json()
         assert (page["total"], page["offset"]) == (3, 1)
         assert [one["equipment"] for one in page["equipment"]] == ["line/2", "ポンプ3"]
         for name in ("pump 1", "line%2F2", "line/2", "ポンプ3"):
             found = (await client.get(f"/v1/equipment/{name}")).json()
             assert (found["model"], found["version"], found["status"]) == ("pumps", 1, "scored")
-            assert found["last_time"] == time_of(9)
+            assert found["last_time"] == time_of(WARMUP + 5)
             assert [sensor["sensor"] for sensor in found["sensors"]] == list(running.SENSORS)
             contributions = sum(sensor["contribution"] for sensor in found["sensors"])
             assert contributions == pytest.approx(found["statistic"])
             assert {"actual", "expected"} <= set(found["sensors"][0])
             recent = (await client.get(f"/v1/equipment/{name}/scores")).json()
-            assert [entry["status"] for entry in recent["scores"]] == ["warming"] * 4 + ["scored"] * 6
+            assert [entry["status"] for entry in recent["scores"]] == ["warming"] * WARMUP + ["scored"] * 6
             assert recent["scores"][-1]["score"] == found["score"]
 
     run(settings(tmp_path), scenario)

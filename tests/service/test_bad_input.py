@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 
 from service.lifecycle import Service
-from tests.builders import trained
-from tests.service.running import check_sum, columns, rows, run, settings, time_of
+from tests.service.running import WARMUP, check_sum, columns, rows, run, settings, time_of
 from tests.service.test_app import JSON, is_problem
 
 HUGE = "A" * 10_000
-WARMUP = trained().detector.warmup  # ticks without a score
 
 
 def bad_row(**changes: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from service.lifecycle import Service
 from service.metrics import AGE_SECONDS, SENTENCES, Ages, Exceedances, Metrics
 from service.status import Status
 from tests.builders import process
-from tests.service.running import SENSORS, columns, rows, run, settings, time_of
+from tests.service.running import SENSORS, WARMUP, columns, rows, run, settings, time_of
 
 
 def test_every_metric_has_a_sentence_and_every_sentence_a_metric(tmp_path):
@@ -33,8 +33,8 @@ def test_readings_are_counted_by_status(tmp_path):
         await client.post("/v1/readings", json=rows("p1", 28, 2))
         text = (await client.get("/metrics")).text
         for line in (
-            '{status="warming"} 4.0',
-            '{status="scored"} 26.0',
+            f'{{status="warming"}} {WARMUP}.0',
+            f'{{status="scored"}} {30 - WARMUP}.0',
             '{status="duplicate"} 2.0',
             '{status="late"} 0.0',
         ):

@@ -174,8 +174,9 @@ def test_a_model_is_put_in_and_switched_to_with_its_memory_starting_anew(tmp_pat
         assert before["scored"] == 5
         switched = (await client.put("/v1/models/pumps/active", json={"version": 2})).json()
         assert (switched["active"], [v["active"] for v in switched["versions"]]) == (2, [False, True])
-        after = (await client.post("/v1/readings", json=columns("p1", 25, 10))).json()
-        assert after["batches"][0]["status"] == ["warming"] * 4 + ["scored"] * 6
+        warmup = service.registry.view.active["pumps"].detector.warmup
+        after = (await client.post("/v1/readings", json=columns("p1", 25, warmup + 6))).json()
+        assert after["batches"][0]["status"] == ["warming"] * warmup + ["scored"] * 6
         assert (await client.get("/v1/equipment/p1")).json()["version"] == 2
         assert 'limen_model_info{model="pumps",version="2"} 1.0' in (await client.get("/metrics")).text
         (entry,) = (await client.get("/v1/models")).json()["models"]

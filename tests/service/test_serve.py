@@ -17,7 +17,7 @@ import pytest
 
 from service.serve import listen, locked
 from service.settings import SettingsError
-from tests.service.running import columns, model_folder, rows
+from tests.service.running import WARMUP, columns, model_folder, rows
 
 PROGRAM = "import sys; from service.serve import serve; from service.settings import load; sys.exit(serve(load()))"
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,7 @@ def test_sigterm_answers_what_is_under_way_saves_and_ends_with_0(tmp_path):
     with process(tmp_path, **variables) as (started, url), httpx.Client(base_url=url, trust_env=False) as client:
         wait_until_ready(client)
         body = client.post("/v1/readings", json=columns("p1", 0, 30)).json()
-        assert body["scored"] == 26
+        assert body["scored"] == 30 - WARMUP
         with pytest.raises(SettingsError, match=f"in use by process {started.pid}"), locked(tmp_path):
             pass
         half = socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0))
@@ -126,7 +126,7 @@ def test_a_second_signal_cuts_the_wait_for_answers_short_but_not_the_snapshot(tm
     variables = {"LIMEN_MODEL": str(model_folder())}
     with process(tmp_path, **variables) as (started, url), httpx.Client(base_url=url, trust_env=False) as client:
         wait_until_ready(client)
-        assert client.post("/v1/readings", json=columns("p1", 0, 30)).json()["scored"] == 26
+        assert client.post("/v1/readings", json=columns("p1", 0, 30)).json()["scored"] == 30 - WARMUP
         with socket.create_connection((httpx.URL(url).host, httpx.URL(url).port or 0)) as half:
             head = "POST /v1/readings HTTP/1.1|Host: localhost|Content-Type: application/json|Content-Length: 500||{"
             half.sendall(head.replace("|", "\r\n").encode())
