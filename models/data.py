@@ -106,9 +106,10 @@ def segments(series: Series, gap: int) -> list[slice]:
 
 def _ticks(path: Path, options: DataOptions, reading: Reading, columns: dict[str, None]) -> Ticks:
     table = open_table(path, options.separator, options.encoding)
-    roles = find_roles(table, ColumnOptions(options.time, options.equipment, options.label, options.ignore))
+    o = options
+    roles = find_roles(table, ColumnOptions(o.time, o.equipment, o.label, o.ignore, o.time_format))
     found = wide(table, roles, reading) if roles.tag is None else long(table, roles, reading)
-    columns.update(dict.fromkeys((*table.columns, *found.left_out)))
+    columns.update(dict.fromkeys((*table.columns, *found.left_out, *found.sensors)))
     found.findings = table.findings + found.findings
     return found
 
@@ -123,7 +124,7 @@ def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options:
     """Put files together: the same sensors for all, one numbering of rows."""
     findings = [finding for ticks in files for finding in ticks.findings]
     findings += _zone_finding(files, options)
-    sensors = _sensors(files, findings)
+    sensors = _sensors(files, options.ignore, findings)
     units = {
         name: unit for ticks in reversed(files) for name, unit in zip(ticks.sensors, ticks.units, strict=True) if unit
     }
@@ -147,12 +148,13 @@ def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options:
     )  # fmt: skip
 
 
-def _sensors(files: list[Ticks], findings: list[Finding]) -> tuple[str, ...]:
-    """Sensors of all files in the order they come, without those that have no value anywhere."""
+def _sensors(files: list[Ticks], ignore: Sequence[str], findings: list[Finding]) -> tuple[str, ...]:
+    """Sensors of all files in the order they come, without those to `ignore` and those without a value anywhere."""
     valued: dict[str, bool] = {}
     for ticks in files:
         for name, any_value in zip(ticks.sensors, _valued(ticks.values), strict=True):
-            valued[name] = valued.get(name, False) or bool(any_value)
+            if name not in ignore:
+                valued[name] = valued.get(name, False) or bool(any_value)
     empty = [name for name, any_value in valued.items() if not any_value]
     if len(empty) == len(valued):
         raise DataError(f"{files[0].path.name}: no sensor has a value; the columns are {some(empty)}")

@@ -21,6 +21,7 @@ NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "p
 ROWS_UNDER_HEADER = 3  # rows of units or descriptions that may stand between header and data
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 DOT_NUMBER = re.compile(r"[+-]?\d+\.\d+([eE][+-]?\d+)?")
 LOOKS_LIKE_TIME = re.compile(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|\d{1,2}:\d{2}|\d{1,2}[- ][A-Za-z]{3}[- ]\d{2}")
 WIDE = "\u3040-\u30ff\u3400-\u9fff\uff01-\uff60"  # kana, kanji, full-width forms
@@ -128,7 +129,7 @@ def detect(text: str, path: Path, encoding: str, guessed: bool = False, separato
     if declared and not separator:
         separator = lines[0][4:].strip('"') or "\t"
     separator = _separator(separator, lines[declared:], path)
-    layout = lay_out(list(csv.reader(lines[declared:], delimiter=separator)), path)
+    layout = lay_out(_split(lines[declared:], separator), path, separator)
     marks = any('"' in line for line in lines)
     quoted = not marks or any(re.search(rf'(^|{re.escape(separator)})\s*"', line) for line in lines)
     return Dialect(
@@ -148,8 +149,8 @@ class Layout:
     decimal: str
 
 
-def lay_out(rows: list[list[str]], path: Path) -> Layout:
-    """Header, units and first rows of data of `rows` of cells, empty rows included."""
+def lay_out(rows: list[list[str]], path: Path, separator: str = "") -> Layout:
+    """Header, units and first rows of data of `rows` of cells, empty rows included; "" separates cells of a sheet."""
     first, width = _header_row(rows)
     if first < 0:
         raise DataError(f"{path.name} holds no rows; expected a header and rows of data")
@@ -162,7 +163,17 @@ def lay_out(rows: list[list[str]], path: Path) -> Layout:
     width = max(width, len(header))
     columns = tuple((header + [""] * width)[:width])
     head = tuple(tuple((rows[i] + [""] * width)[:width]) for i in filled[extra:])
-    return Layout(columns, _units(columns, [rows[i] for i in filled[:extra]]), filled[extra], head, _decimal(head))
+    return Layout(
+        columns, _units(columns, [rows[i] for i in filled[:extra]]), filled[extra], head, _decimal(head, separator)
+    )  # fmt: skip
+
+
+def _split(lines: list[str], separator: str) -> list[list[str]]:
+    """Rows of cells; without heed to quotation marks where a cell is too long to be one."""
+    try:
+        return list(csv.reader(lines, delimiter=separator))
+    except csv.Error:
+        return [line.split(separator) for line in lines]
 
 
 def _separator(given: str | None, lines: list[str], path: Path) -> str:
@@ -173,7 +184,7 @@ def _separator(given: str | None, lines: list[str], path: Path) -> str:
         return found
     best, best_score = ",", (-1.0, 0, 0)
     for candidate in SEPARATORS:
-        rows = list(csv.reader(lines, delimiter=candidate))
+        rows = _split(lines, candidate)
         first, width = _header_row(rows)
         if first < 0 or width < 2:
             continue
@@ -196,7 +207,7 @@ def _header_row(rows: list[list[str]]) -> tuple[int, int]:
         return -1, 0
     width = max(widths, key=lambda n: (widths[n], n))
     wide = [i for i, row in enumerate(rows) if len(row) >= max(width - 1, min(width, 2)) and _filled(row)]
-    data = next((i for i in wide if _is_data(rows[i]) and 2 * _filled(rows[i]) >= width), None)
+    data = next((i for i in wide if len(rows[i]) >= width <= 2 * _filled(rows[i]) and _is_data(rows[i])), None)
     before = [i for i in wide if data is None or i < data]
     if data is None or not before:
         return (wide[0], width) if wide else (-1, 0)
@@ -247,8 +258,12 @@ def unit_in(name: str) -> str:
     return found[1].strip() if found else ""
 
 
-def _decimal(head: tuple[tuple[str, ...], ...]) -> str:
+def _decimal(head: tuple[tuple[str, ...], ...], separator: str) -> str:
+    """The decimal sign; 1,234 in quotes between commas is taken for thousands, which are refused cell by cell."""
     cells = [cell.strip() for row in head for cell in row]
     if any(DOT_NUMBER.fullmatch(cell) for cell in cells):
         return "."
-    return "," if any(COMMA_NUMBER.fullmatch(cell) for cell in cells) else ""
+    commas = [cell for cell in cells if COMMA_NUMBER.fullmatch(cell)]
+    if commas and separator in {",", ""} and all(THOUSANDS.fullmatch(cell) for cell in commas):
+        return "."
+    return "," if commas else ""

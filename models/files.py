@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -13,6 +15,8 @@ from models.dialect import SAMPLE_BYTES, Dialect, decode, detect
 from models.findings import Finding
 from models.tables import Kinds, Table
 from models.workbooks import open_workbook
+
+SAMPLE_LINES_MIN = 10  # lines that are looked at at least, however long they are
 
 
 def open_table(path: Path, separator: str | None = None, encoding: str | None = None) -> Table:
@@ -48,29 +52,33 @@ def _first_bytes(path: Path) -> bytes:
 def _csv(path: Path, separator: str | None, encoding: str | None) -> Table:
     raw = path.read_bytes()
     name, guessed, text = decode(raw, path, encoding)
-    sample = (
-        raw[:SAMPLE_BYTES].decode("utf-8", "ignore").removeprefix("\ufeff") if text is None else text[:SAMPLE_BYTES]
-    )
+    if b"\r" in raw[:SAMPLE_BYTES] and b"\n" not in raw:
+        text = (raw.decode("utf-8") if text is None else text).replace("\r", "\n")  # line ends of old Macs
+    sample = _sample(raw if text is None else text)
     _refuse_other_formats(sample, path)
-    old_mac = "\r" in sample and "\n" not in sample
-    if text is None and old_mac:
-        text = raw.decode("utf-8")
-    if text is not None and old_mac:
-        text = text.replace("\r", "\n")
-    whole = len(raw) <= SAMPLE_BYTES
-    dialect = detect(
-        sample if whole else sample[: max(sample.rfind("\n"), sample.rfind("\r")) + 1], path, name, guessed, separator
-    )
+    dialect = detect(sample, path, name, guessed, separator)
     source: Path | bytes = path if text is None else text.encode()
     findings = []
     if guessed:
-        findings.append(
-            Finding("encoding", f"{path.name} is read as {name} text, the likeliest; --encoding says another")
-        )
+        said = f"{path.name} is read as {name} text, the likeliest; --encoding says another"
+        findings.append(Finding("encoding", said))
     return Table(
         path, dialect.columns, dialect.units, dialect.head, lambda kinds: _fetch_csv(source, path, dialect, kinds),
         lambda row: _line_number(source, dialect, row), decimal=dialect.decimal, findings=findings,
     )  # fmt: skip
+
+
+def _sample(content: bytes | str) -> str:
+    """The first whole lines of a file, more of it where lines are long."""
+    size = SAMPLE_BYTES
+    while True:
+        part = content[:size]
+        text = part if isinstance(part, str) else part.decode("utf-8", "ignore").removeprefix("\ufeff")
+        if len(part) == len(content):
+            return text
+        if text.count("\n") > SAMPLE_LINES_MIN:
+            return text[: text.rfind("\n") + 1]
+        size *= 4
 
 
 def _refuse_other_formats(sample: str, path: Path) -> None:
@@ -120,18 +128,32 @@ def _lines(source: Path | bytes) -> io.TextIOBase:
 def _line_number(source: Path | bytes, dialect: Dialect, row: int) -> int:
     """The line on which a row of data begins, as an editor counts; read anew, since only errors ask."""
     with _lines(source) as text:
-        reader, line = csv.reader(text, delimiter=dialect.separator), 0
+        reader = csv.reader(text, delimiter=dialect.separator, quoting=_quoting(dialect))
         for _ in range(dialect.skip + row):
-            next(reader, None)
-        line = reader.line_num + 1
-    return line
+            try:
+                next(reader, None)
+            except csv.Error:  # a cell that is too long; its line counts all the same
+                continue
+        return reader.line_num + 1
+
+
+def _quoting(dialect: Dialect) -> Literal[0, 3]:
+    return csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
+
+
+def _sound(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Rows up to the first cell that is too long to be one."""
+    try:
+        yield from reader
+    except csv.Error:
+        return
 
 
 def _refuse_ragged(source: Path | bytes, path: Path, dialect: Dialect) -> None:
     width = len(dialect.columns)
     with _lines(source) as text:
-        reader = csv.reader(text, delimiter=dialect.separator)
-        for number, row in enumerate(reader):
+        reader = csv.reader(text, delimiter=dialect.separator, quoting=_quoting(dialect))
+        for number, row in enumerate(_sound(reader)):
             if number >= dialect.skip and any(cell.strip() for cell in row[width:]):
                 raise DataError(
                     f"{path.name}: line {reader.line_num} has {len(row)} fields; expected {width}, as the header has"

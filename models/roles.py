@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.contract import DataError
-from models.findings import some
+from models.findings import Finding, some
 from models.tables import Table
 from models.timestamps import are_clocks, are_dates, looks_like
 
@@ -27,8 +27,8 @@ EQUIPMENT = (
 )  # fmt: skip
 TAG = (
     "tag", "tag name", "tagname", "tag id", "point", "point name", "point id", "sensor", "sensor name", "sensor id",
-    "signal", "signal name", "variable", "name", "item", "item id", "node id", "series", "messstelle", "タグ", "タグ名",
-    "測定点", "項目",
+    "signal", "signal name", "variable", "name", "item", "item id", "node id", "series", "metric", "field", "parameter",
+    "channel", "messstelle", "タグ", "タグ名", "測定点", "項目",
 )  # fmt: skip
 VALUE = ("value", "val", "pv", "reading", "wert", "messwert", "valeur", "valor", "値", "測定値", "計測値", "データ")
 QUALITY = (
@@ -45,6 +45,7 @@ class Options:
     equipment: str | None = None
     label: str | None = None
     ignore: tuple[str, ...] = ()
+    time_format: str | None = None  # where it is given, a column called as time is need not look like one
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +84,29 @@ def find_roles(table: Table, options: Options) -> Roles:
     """The role of every column of a table. DataError where no column holds the time, or no sensor is left."""
     ignored = tuple(i for i, name in enumerate(table.columns) if name in options.ignore)
     label = position(table, "--label", options.label) if options.label else None
-    free = [i for i in range(len(table.columns)) if i not in ignored and i != label and not _is_nothing(table, i)]
-    time = (position(table, "--time", options.time),) if options.time else _time(table, free)
-    _refuse_unlike_time(table, time, options.time)
-    free = [i for i in free if i not in time]
-    equipment = (
-        position(table, "--equipment", options.equipment) if options.equipment else named(table, free, EQUIPMENT)
-    )
+    free = [i for i in range(len(table.columns)) if i not in ignored and i != label]
+    time = _given_time(table, free, options.time) if options.time else _time(table, free, options.time_format)
+    free = [i for i in free if i not in time and _has_name(table, i)]
+    given = options.equipment
+    equipment = position(table, "--equipment", given) if given else named(table, free, EQUIPMENT)
     free = [i for i in free if i != equipment]
     tag, value = named(table, free, TAG), named(table, free, VALUE)
     if tag is not None and value is not None and _is_words(table, tag):
-        quality, unit = named(table, [i for i in free if i not in (tag, value)], QUALITY), named(table, free, UNIT)
+        rest = [i for i in free if i not in (tag, value)]
+        quality, unit = named(table, rest, QUALITY), named(table, rest, UNIT)
         return Roles(time, equipment, label, (), ignored, tag, value, quality, unit)
     if not free:
         raise DataError(f"{table.path.name} has no column with a sensor; its columns are {some(table.columns)}")
     return Roles(time, equipment, label, tuple(free), ignored)
+
+
+def _given_time(table: Table, free: list[int], name: str) -> tuple[int, ...]:
+    """The column of --time, and that of the time of day where it holds dates alone."""
+    column = position(table, "--time", name)
+    if not any(cell.strip() for cell in cells(table, column)):
+        raise DataError(f"{table.path.name}: column {name!r}, named by --time, is empty in the first rows")
+    clocks = [i for i in _called_time(table, free) if i != column and are_clocks(cells(table, i))]
+    return (column, clocks[0]) if clocks and are_dates(cells(table, column)) else (column,)
 
 
 def position(table: Table, option: str, name: str) -> int:
@@ -132,29 +141,36 @@ def cells(table: Table, column: int) -> list[str]:
     return [row[column] for row in table.head]
 
 
-def _is_nothing(table: Table, column: int) -> bool:
-    """A column without name and value, as a separator at the end of lines makes."""
-    return not table.columns[column] and not any(cell.strip() for cell in cells(table, column))
+def _has_name(table: Table, column: int) -> bool:
+    """Whether a column can be a sensor; one without a name that holds anything is said to be left out."""
+    if table.columns[column]:
+        return True
+    if any(cell.strip() for cell in cells(table, column)):
+        text = f"{table.path.name}: column {column + 1} has no name, left out"
+        table.findings.append(Finding("unnamed_column", text))
+    return False
 
 
 def _is_words(table: Table, column: int) -> bool:
     return any(not re.fullmatch(r"[\d.,+\-\s]*", cell) for cell in cells(table, column))
 
 
-def _time(table: Table, free: list[int]) -> tuple[int, ...]:
-    called = sorted(
-        (i for i in free if folded(table.columns[i]) in TIME), key=lambda i: TIME.index(folded(table.columns[i]))
-    )
-    called += [
-        i for i in free if i not in called and re.search("timestamp|datetime|日時|時刻", folded(table.columns[i]))
-    ]
-    called += [i for i in free[:1] if not table.columns[i]]
+def _called_time(table: Table, free: list[int]) -> list[int]:
+    """Columns called as time is, the likeliest first."""
+    plain = {i: folded(table.columns[i]) for i in free}
+    called = sorted((i for i in free if plain[i] in TIME), key=lambda i: TIME.index(plain[i]))
+    called += [i for i in free if i not in called and re.search("timestamp|datetime|日時|時刻", plain[i])]
+    return called + [i for i in free[:1] if not table.columns[i]]
+
+
+def _time(table: Table, free: list[int], time_format: str | None) -> tuple[int, ...]:
+    called = _called_time(table, free)
     dates = [i for i in called if are_dates(cells(table, i))]
     clocks = [i for i in called if are_clocks(cells(table, i))]
     if dates and clocks:
         return dates[0], clocks[0]
     for i in called:
-        if looks_like(cells(table, i), numbers=True):
+        if time_format or looks_like(cells(table, i), numbers=True):
             return (i,)
     for i in free:
         if looks_like(cells(table, i)):
@@ -169,8 +185,3 @@ def _time(table: Table, free: list[int]) -> tuple[int, ...]:
 def shown_first(table: Table, column: int) -> str:
     """The first cell of a column that is not empty, in quotes."""
     return repr(next((cell for cell in cells(table, column) if cell.strip()), ""))
-
-
-def _refuse_unlike_time(table: Table, time: tuple[int, ...], given: str | None) -> None:
-    if given and not any(cell.strip() for cell in cells(table, time[0])) and len(table.head) > 1:
-        raise DataError(f"{table.path.name}: column {given!r}, named by --time, is empty")

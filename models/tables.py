@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from models.cells import Origin, Words, is_text, numbers
+from models.cells import Origin, Words, is_text, numbers, shown
 from models.contract import Bools, DataError, Floats
 from models.findings import Finding, some
 
@@ -80,10 +80,11 @@ class Table:
         texts = self.fetch({i: pl.String for i in columns})
         texts = texts if self._filled.all() else texts.filter(pl.Series(self._filled))
         empty = [i for i in columns if frame[str(i)].null_count() == frame.height]
-        written = [self.columns[i] for i in empty if is_text(texts[str(i)].cast(pl.String), words)]
+        written = [i for i in empty if is_text(texts[str(i)].cast(pl.String), words)]
         if written:
-            options = " ".join(f"--ignore {name!r}" for name in written)
-            raise DataError(f"{self.path.name}: {some(written)} hold text and no number; leave out with {options}")
+            cells = [f"{self.columns[i]!r} ({shown(str(texts[str(i)].drop_nulls()[0]))})" for i in written]
+            options = " ".join(f"--ignore {self.columns[i]!r}" for i in written)
+            raise DataError(f"{self.path.name}: text and no number in {some(cells)}; leave out with {options}")
         return [self._filled_in(frame[str(i)], texts[str(i)].cast(pl.String), i, words) for i in columns]
 
     def _filled_in(self, known: pl.Series, text: pl.Series, column: int, words: Words) -> pl.Series:

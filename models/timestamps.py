@@ -295,7 +295,7 @@ def _is_smooth(date: Ints, clock: Ints) -> bool:
 
 
 def looks_like(cells: Sequence[str], numbers: bool = False) -> bool:
-    """Whether most of some cells are times; plain `numbers` count only where the column is known to hold the time.
+    """Whether most of some cells are times; any, and plain `numbers` too, where the column is called as time is.
 
     >>> looks_like(["2026-11-24 13:00", ""]), looks_like(["46350.5"]), looks_like(["46350.5"], numbers=True)
     (True, False, True)
@@ -309,7 +309,7 @@ def looks_like(cells: Sequence[str], numbers: bool = False) -> bool:
         good = int(parse(filled).read.sum()) if len(filled) else 0
     except DataError:
         return True
-    return good > 0 and 2 * good >= sum(1 for cell in cells if cell.strip())
+    return good > 0 and (numbers or 2 * good >= sum(1 for cell in cells if cell.strip()))
 
 
 def are_dates(cells: Sequence[str]) -> bool:

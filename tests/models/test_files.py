@@ -138,7 +138,7 @@ def test_numbers_that_could_mean_two_things_are_refused(tmp_path: Path, cells: t
 
 def test_columns_of_text_are_refused_together_with_how_to_leave_them_out(tmp_path: Path) -> None:
     lines = [row + f",batch {i},A{i}" for i, row in enumerate(rows(3))]
-    with pytest.raises(DataError, match=r"batch, operator hold text.* --ignore 'batch' --ignore 'operator'"):
+    with pytest.raises(DataError, match=r"'batch' \('batch 0'\), 'operator' .* --ignore 'batch' --ignore 'operator'"):
         recorded(tmp_path, HEADER + ",batch,operator", *lines)
     found = recorded(tmp_path, HEADER + ",batch,operator", *lines, ignore=("batch", "operator"))
     assert found.sensors == ("flow", "pressure")
@@ -270,3 +270,23 @@ def test_lists_in_parquet_are_refused_by_column(tmp_path: Path) -> None:
     frame.write_parquet(tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet.*spectrum"):
         read([tmp_path / "x.parquet"])
+
+
+def test_a_header_of_many_thousand_names_is_read(tmp_path: Path) -> None:
+    names = [f"tag_with_a_long_name_{i:06}" for i in range(15_000)]
+    found = recorded(tmp_path, "time," + ",".join(names), "2026-11-24 13:00," + ",".join(["1.5"] * 15_000))
+    assert found.sensors == tuple(names)
+
+
+def test_a_counter_of_rows_without_a_name_is_no_sensor(tmp_path: Path) -> None:
+    found = recorded(tmp_path, "," + HEADER, *(f"{i},{row}" for i, row in enumerate(rows(3))))
+    assert found.sensors == ("flow", "pressure")
+    assert kinds(found) == ["unnamed_column"]
+
+
+def test_thousands_in_quotes_are_not_taken_for_decimals(tmp_path: Path) -> None:
+    lines = [f'2026-11-24T00:0{i}:00Z,"1,23{i}",2' for i in range(3)]
+    with pytest.raises(DataError, match=r"line 2, column 'flow': found '1,230'; expected a number without separators"):
+        recorded(tmp_path, HEADER, *lines)
+    decimal = [line.replace("1,23", "0,23") for line in lines]
+    assert recorded(tmp_path, HEADER, *decimal).series[0].values[0].tolist() == [0.230, 2]
