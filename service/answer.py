@@ -140,10 +140,9 @@ def _owners(body: Body) -> tuple[list[str], list[str | None]]:
 
 
 def _top(outcome: BodyOutcome) -> Iterator[list[SensorShare] | UnsetType]:
-    """The leading sensors of every reading; nothing where there are none."""
-    if outcome.top_sensor is None or outcome.top_share is None:
-        yield from [UNSET] * outcome.received
-        return
+    """The leading sensors of every reading of a body in rows; nothing where there are none."""
+    assert outcome.top_sensor is not None
+    assert outcome.top_share is not None
     names = outcome.names
     shares = np.round(outcome.top_share.astype(np.float64), SHARE_DECIMALS).tolist()
     for sensors, heights in zip(outcome.top_sensor.tolist(), shares, strict=True):

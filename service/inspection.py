@@ -66,8 +66,6 @@ def view(shard: Shard, equipment: str) -> EquipmentView | None:
     seen = len(results) > 0
     bank = shard.banks.get(int(columns["bank"][slot]))
     state = _state(bank, int(columns["row"][slot])) if bank is not None else None
-    if state is not None and not seen:
-        state = None
     last = int(columns["last_time"][slot])
     centre = int(columns["centre"][slot])
     leading, statistic, sensors = _sensors(bank.detector, state, centre) if bank and state else (None, None, [])
