@@ -169,17 +169,23 @@ def _sensors(files: list[Ticks], ignore: Sequence[str], findings: list[Finding])
         )
     sensors = tuple(name for name, any_value in valued.items() if any_value)
     for ticks in files:
+        _refuse_a_stranger(ticks, files, sensors)
         absent = [name for name in sensors if name not in ticks.sensors]
-        if len(absent) == len(sensors):
-            raise DataError(
-                f"{ticks.path.name} and {files[0].path.name} have no sensor in common: {some(ticks.sensors)} against "
-                f"{some(sensors)}; give each kind of machine its own command"
-            )
         if absent:
-            findings.append(
-                Finding("absent_sensor", f"{ticks.path.name} has no {some(absent)}; missing there", count=len(absent))
-            )
+            text = f"{ticks.path.name} has no {some(absent)}; missing there"
+            findings.append(Finding("absent_sensor", text, count=len(absent), examples=tuple(absent[:5])))
     return sensors
+
+
+def _refuse_a_stranger(ticks: Ticks, files: list[Ticks], sensors: tuple[str, ...]) -> None:
+    """A file that shares no sensor with any other."""
+    others = [other for other in files if other is not ticks]
+    own = set(ticks.sensors) & set(sensors)
+    if others and not any(own & set(other.sensors) for other in others):
+        raise DataError(
+            f"{ticks.path.name} and {others[0].path.name} have no sensor in common: {some(ticks.sensors)} against "
+            f"{some(others[0].sensors)}; give each kind of machine its own command"
+        )
 
 
 def _valued(values: Floats) -> Bools:

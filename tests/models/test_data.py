@@ -161,3 +161,49 @@ def test_an_option_that_cannot_be_followed_is_refused_by_its_name(
 def test_no_file_at_all_is_refused() -> None:
     with pytest.raises(DataError, match="no files"):
         read([], DataOptions())
+
+
+def test_a_sensor_that_one_file_lacks_is_missing_there_and_said(tmp_path: Path) -> None:
+    first = written(tmp_path, HEADER, *rows(3), name="a.csv")
+    second = written(tmp_path, "time,flow", "2026-11-24T00:00:00Z,1", "2026-11-24T00:01:00Z,2", name="b.csv")
+    found = read([first, second])
+    assert np.isnan(found.series[1].values[:, 1]).all()
+    assert "b.csv has no pressure; missing there" in [finding.text for finding in found.findings]
+
+
+def test_files_without_a_common_sensor_are_refused(tmp_path: Path) -> None:
+    first = written(tmp_path, HEADER, *rows(2), name="a.csv")
+    second = written(tmp_path, "time,wind", "2026-11-24T00:00:00Z,1", name="weather.csv")
+    with pytest.raises(
+        DataError, match=r"a\.csv and weather\.csv have no sensor in common: flow, pressure against wind"
+    ):
+        read([first, second])
+
+
+def test_times_cut_to_whole_minutes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    lines = [f"2026-11-24 13:{i // 10:02},{i},1" for i in range(40)]
+    with pytest.raises(DataError, match=r"36 rows of 40 repeat the time of another with other values; .*--equipment"):
+        recorded(tmp_path, HEADER, *lines)
+
+
+def test_a_file_in_which_most_times_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    lines = ["noon,1,2"] * 3
+    with pytest.raises(DataError, match=r"line 3, column 'time': found 'noon'.*3 rows of 4 have none.*--time-format"):
+        recorded(tmp_path, HEADER, *rows(1), *lines)
+
+
+def test_a_label_that_is_a_word_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 2, column 'state': found 'ok'; expected a label: 0 and 1, or true"):
+        recorded(tmp_path, HEADER + ",state", *(row + ",ok" for row in rows(2)), label="state")
+
+
+@pytest.mark.parametrize(("day", "kind"), [("2026-03-29", "skipped_hour"), ("2026-10-25", "repeated_hour")])
+def test_an_hour_that_a_clock_change_leaves_open_is_said(tmp_path: Path, day: str, kind: str) -> None:
+    found = recorded(tmp_path, "time,flow", f"{day} 02:10,1", f"{day} 02:20,2", timezone="Europe/Berlin")
+    assert kinds(found)[0] == kind
+    assert "Europe/Berlin" in found.findings[0].text
+
+
+def test_a_sensor_is_ignored_by_the_name_that_the_map_gives_it(tmp_path: Path) -> None:
+    tags = written(tmp_path, "tag,equipment,sensor", "flow,p,f", "pressure,p,p", name="tags.csv")
+    assert recorded(tmp_path, HEADER, *rows(2), map=tags, ignore=("p",)).sensors == ("f",)

@@ -273,8 +273,8 @@ def test_lists_in_parquet_are_refused_by_column(tmp_path: Path) -> None:
 
 
 def test_a_header_of_many_thousand_names_is_read(tmp_path: Path) -> None:
-    names = [f"tag_with_a_long_name_{i:06}" for i in range(15_000)]
-    found = recorded(tmp_path, "time," + ",".join(names), "2026-11-24 13:00," + ",".join(["1.5"] * 15_000))
+    names = [f"tag_with_a_long_name_{i:06}" for i in range(9_000)]
+    found = recorded(tmp_path, "time," + ",".join(names), "2026-11-24 13:00," + ",".join(["1.5"] * 9_000))
     assert found.sensors == tuple(names)
 
 
