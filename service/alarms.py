@@ -16,7 +16,7 @@ Kind = Literal["process", "silent"]
 KINDS: tuple[Kind, ...] = ("process", "silent")
 
 
-class SensorShare(msgspec.Struct, frozen=True):
+class SensorShare(msgspec.Struct, frozen=True, gc=False):
     """A sensor, and its share of what the model failed to predict."""
 
     sensor: str

@@ -9,19 +9,13 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from service.alarms import SensorShare
 from service.ingest.batch import Body, Refusal
 from service.ingest.times import time_text, time_texts
 from service.outcome import BodyOutcome
 from service.status import REASON_NAMES, STATUS_NAMES, flag_names
 
 SHARE_DECIMALS = 4
-
-
-class SensorShare(msgspec.Struct, gc=False):
-    """A sensor and its share of what the model failed to predict."""
-
-    sensor: str
-    share: float
 
 
 class Result(msgspec.Struct, gc=False):

@@ -19,7 +19,7 @@ NO_BANK = -1
 
 EQUIPMENT_FIELDS = {
     "last_time": Field("int64", (), NEVER),  # event time of the last admitted reading
-    "heard": Field("int64", (), NEVER),  # server time of it (the event clock: its event time)
+    "heard": Field("int64", (), NEVER),  # what the clock said then (the event clock: the newest event time)
     "bank": Field("int32", (), NO_BANK),  # of the model that it follows
     "row": Field("int32"),  # in that bank
     "centre": Field("int32"),  # row of the model's means for this machine

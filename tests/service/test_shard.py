@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.artifact import LoadedModel
 from models.backfill import score_series
+from service import recovery
 from service.equipment import NO_BANK
 from service.phases import load
 from service.shard import Shard, ShardLimits
@@ -143,6 +146,64 @@ def test_metrics_are_told_of_the_bank_of_each_model_and_the_bytes_of_a_machine()
     assert {name: bank.model for name, bank in shard.current_banks().items()} == {"pumps": OLD, "fans": other}
     greatest = max(bank.columns.row_bytes for bank in shard.banks.values())
     assert shard.bytes_per_machine() == shard.columns.row_bytes + greatest
+
+
+class Life:
+    """A shard and, beside it, what each machine has sent to the model that it follows now."""
+
+    def __init__(self) -> None:
+        self.switch = Switch()
+        self.shard = fleet.shard(resolve=self.switch)
+        self.sent: dict[str, tuple[LoadedModel | None, int, int]] = {}  # model, its first reading, the next one
+
+    def post(self, equipment: str, count: int) -> None:
+        """Its next readings, of which every one scores as if the model had been the first."""
+        model = self.switch(equipment)
+        before, first, at = self.sent.get(equipment, (None, 0, 0))
+        if model is not before:
+            first = at
+        self.sent[equipment] = model, first, at + count
+        body = sent(at, count, equipment, model or OLD)
+        (outcome,) = post(self.shard, body)
+        if model is None:
+            assert reasons(outcome) == ["no_model"] * count
+            return
+        x = normal(model.detector, 3, 200)[first : at + count]
+        wanted = score_series(model.detector, equipment, seconds(first, at + count - first), x)
+        assert statuses(outcome) == wanted.status[at - first :]
+        np.testing.assert_array_equal(outcome.score, wanted.score[at - first :])
+        np.testing.assert_array_equal(outcome.alarm, wanted.alarm[at - first :])
+
+    def follow(self, equipment: str, model: LoadedModel | None) -> None:
+        """Another assignment."""
+        self.switch.own[equipment] = model
+        self.shard.models_changed()
+
+    def restart(self) -> None:
+        """Go on in a new shard."""
+        captured = recovery.capture(self.shard)
+        self.shard = fleet.shard(resolve=self.switch)
+        assert recovery.restore(self.shard, captured, {m.artifact_id: m for m in (OLD, NEW)}.get) == []
+
+
+machine = st.sampled_from(["a", "b", "c"])
+events = st.one_of(
+    st.tuples(st.just("post"), machine, st.integers(1, 9)),
+    st.tuples(st.just("follow"), machine, st.sampled_from([OLD, NEW, None])),
+    st.just(("restart",)),
+)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(happens=st.lists(events, max_size=20))
+def test_whatever_is_switched_and_restarted_a_machine_scores_by_what_its_model_has_seen(happens: list[Any]) -> None:
+    life = Life()
+    for what, *given_to in happens:
+        getattr(life, what)(*given_to)
+    following = [model for model, *_ in life.sent.values() if model is not None]
+    assert sum(bank.machines for bank in life.shard.banks.values()) == len(following)
+    for bank in life.shard.banks.values():
+        assert bank.machines == sum(model is bank.model for model in following)
 
 
 # -- alarms ------------------------------------------------------------------------------------------------------------
