@@ -2,7 +2,8 @@
 
 usage: python benchmarks/training.py [--rows 1000000] [--sensors 32] [--memory 52] [--window 10] [--no-lstm]
 
-Each side runs in a process of its own, so that its peak memory is its own. The LSTM (torch) sees the same rows in
+Each side runs in a process of its own, so that its peak memory is its own; the LMN with one BLAS thread and a thread a
+core, as `limen train` does, torch with its own threads. The LSTM (torch) sees the same rows in
 windows of 100, batches of 64, next-reading loss, Adam: what one epoch of the usual recipe costs. It needs `torch`.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import time
 from pathlib import Path
@@ -75,6 +77,7 @@ def _measured(name: str, arguments: tuple[int, ...], answer: multiprocessing.Que
 
 def measure(name: str, *arguments: int) -> dict[str, float]:
     """Run one side in a fresh process."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of numpy; torch has threads of its own
     context = multiprocessing.get_context("spawn")
     answer: multiprocessing.Queue[dict[str, float]] = context.Queue()
     process = context.Process(target=_measured, args=(name, arguments, answer))

@@ -12,6 +12,8 @@ stays under: the predictive log-t bound
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +26,7 @@ from models.explain import conditional_residual
 from models.fit import Core, Shape, fit_core, second_moments, shrunk_covariance
 from models.laes import Block, LagStatistics
 from models.score import (
+    NORMAL_LEVEL,
     SPANS,
     VECTOR_GAIN,
     VECTOR_SPAN,
@@ -34,6 +37,7 @@ from models.score import (
 )
 
 CONFIDENCE = 0.9
+LEAD_WINDOWS = 10  # windows before a block that warm the memory up for it
 KNOTS_MAX = 4096  # held-out scores kept in the artifact: all, or a grid with every one of the highest
 TAIL_KNOTS = 1024
 SPREAD_MAX = 4.0  # greatest block quantile of a statistic over the smallest, beyond which the blocks disagree
@@ -46,6 +50,13 @@ class Piece(NamedTuple):
     run: int
     start: int
     stop: int
+
+
+class HeldOut(NamedTuple):
+    """Residuals (n, d) of a piece from a model that has not seen it, from row `first` of its run on."""
+
+    first: int
+    residual: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +167,13 @@ class CrossFit:
         seen = None if self.seen is None else [self.seen[p.run][p.start : p.stop] for p, _ in remaining]
         return fit_core(runs, sums, self.shape, seen)
 
-    def residuals(self, core: Core, piece: Piece) -> Floats:
-        """Residuals of a piece, the memory warmed up on the window before it; NaN where nothing was measured."""
-        lead = min(self.shape.window, piece.start)
-        first = piece.start - lead
-        residual = core.residuals(self.runs[piece.run][first : piece.stop])[lead or self.shape.window :]
-        if self.seen is None:
-            return residual
-        return np.where(self.seen[piece.run][piece.stop - len(residual) : piece.stop], residual, np.nan)
+    def residuals(self, core: Core, piece: Piece) -> HeldOut:
+        """Residuals of a piece, the memory warmed up on the rows before it; NaN where nothing was measured."""
+        lead = min(LEAD_WINDOWS * self.shape.window, piece.start)
+        residual = core.residuals(self.runs[piece.run][piece.start - lead : piece.stop])[lead:]
+        if self.seen is not None:
+            residual = np.where(self.seen[piece.run][piece.start : piece.stop], residual, np.nan)
+        return HeldOut(piece.start, residual)
 
     def level_shares(self) -> Floats:
         """(d,) share of each sensor's variance that lies between the means of the blocks."""
@@ -175,24 +185,30 @@ class CrossFit:
         squares = sum(np.diag(b.lags[0]) for b in self.statistics.values()) - weights.sum() * whole**2
         return between / np.maximum(squares, 1e-12)
 
-    def held_out(self) -> list[list[Floats]]:
-        """Residuals of every block from the model of the others, one array a piece."""
-        blocks = []
-        for index, part in enumerate(self.pieces):
-            core = self.core(index)
-            blocks.append([r for p in part if len(r := self.residuals(core, p))])
-        return blocks
+    def held_out(self) -> list[list[HeldOut]]:
+        """Residuals of every block from the model of the others, piece by piece; blocks side by side in threads."""
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            return list(pool.map(self._held_out, range(len(self.pieces))))
+
+    def _held_out(self, block: int) -> list[HeldOut]:
+        core = self.core(block)
+        return [self.residuals(core, piece) for piece in self.pieces[block]]
+
+
+def settled(blocks: list[list[HeldOut]], warmup: int) -> list[list[Floats]]:
+    """Residuals of each block without the first `warmup` rows of a run, which serving does not judge either."""
+    return [[r for first, residual in part if len(r := residual[max(warmup - first, 0) :])] for part in blocks]
 
 
 def statistics(residual: Floats, precision: Floats, cap: float) -> Floats:
     """The four statistics of one run of consecutive ticks, NaN = not measured: (n, d) -> (n, 4), columns as in
-    `score.STATISTICS`. The smoothed scalars start at their first value, the vector at zero."""
+    `score.STATISTICS`. The smoothed ones start at what they are on average."""
     residual, q = completed(residual, precision)
     bounded, capped = winsorise(residual, q, np.float64(cap))
     columns = [q]
     for span in SPANS:
         keep = 1 - 1 / span
-        columns.append(lfilter([1 / span], [1, -keep], capped, zi=[keep * capped[0]])[0])
+        columns.append(lfilter([1 / span], [1, -keep], capped, zi=[keep * NORMAL_LEVEL])[0])
     keep = 1 - 1 / VECTOR_SPAN
     vector = lfilter([1 / VECTOR_SPAN], [1, -keep], bounded, axis=0)
     columns.append(squared_prediction_error(vector, precision) * VECTOR_GAIN)

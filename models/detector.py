@@ -21,7 +21,7 @@ from models.contract import Bools, Floats, Floats32
 from models.explain import conditional_residual
 from models.judgement import Judgement
 from models.lmn import LinearMemoryNetwork, product_by_row
-from models.score import MOVED_SPAN, SPANS, VECTOR_SPAN
+from models.score import MOVED_SPAN, NORMAL_LEVEL, SPANS, VECTOR_SPAN
 from models.state import Scoring, State, Ticks
 from models.waves import Waves
 
@@ -115,6 +115,12 @@ class Detector:
         return gains
 
     @cached_property
+    def smoothed_at_start(self) -> Floats32:
+        """(live + 3,) smoothed statistics before the first tick: what they are on average in normal operation, so that
+        the first tick alone, however unlikely, cannot hold them up."""
+        return np.array([0.0] * len(self.live) + [NORMAL_LEVEL] * len(SPANS) + [0.0], np.float32)
+
+    @cached_property
     def threshold_vector(self) -> Floats32:
         """(4,) what each statistic is divided by to become a score."""
         return self.scoring.quantiles * self.scoring.combine
@@ -128,7 +134,7 @@ class Detector:
             memory=np.zeros((n, self.network.memory_size), np.float32),
             prediction=prediction,
             mewma=np.zeros((n, d), np.float32),
-            ewma=np.zeros((n, 3), np.float32),
+            ewma=np.repeat(self.smoothed_at_start[None, len(self.live) :], n, axis=0),
             residual=np.zeros((n, d), np.float32),
             z=np.full((n, d), np.nan, np.float32),
             score=np.full(n, np.nan, np.float32),

@@ -24,9 +24,9 @@ CHUNK = 65_536  # rows whose memories are held at once
 class Shape:
     """What the engineer may choose: memory size p, window L, discount g."""
 
-    memory_size: int = 64
-    window: int = 15
-    discount: float = 0.98
+    memory_size: int = 52
+    window: int = 10
+    discount: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)

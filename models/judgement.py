@@ -19,7 +19,7 @@ from models.score import (
     winsorise,
 )
 from models.state import State, Ticks
-from models.waves import UNDERWAY, Waves
+from models.waves import Waves
 
 if TYPE_CHECKING:
     from models.detector import Detector
@@ -77,18 +77,16 @@ class Judgement:
     def _smooth(self, bounded: Floats32, capped: Floats32, moved: Floats32) -> Floats32:
         """(n, live + 3): the smoothed vector, the two smoothed scalars, and moved constant sensors."""
         detector, state, plan = self.detector, self.state, self.plan
-        live = len(detector.live)
         target = np.concatenate([bounded, capped[:, None], capped[:, None], moved[:, None]], 1)
         gains: Floats32 | None = None
-        if not (self.judged.all() and (self.before == UNDERWAY).all()):
+        if not self.judged.all():
             gains = np.where(self.judged[:, None], detector.gains, np.float32(0))
-            gains[self.judged & (self.before == 0), live:-1] = 1
         smoothed = np.concatenate([state.mewma[: plan.first, detector.live], state.ewma[: plan.first]], 1)
         result = np.empty_like(target)
         for lo, hi in plan.edges:
             previous = smoothed[: hi - lo]
             if plan.reset is not None and plan.reset[lo:hi].any():
-                previous = np.where(plan.reset[lo:hi, None], np.float32(0), previous)
+                previous = np.where(plan.reset[lo:hi, None], detector.smoothed_at_start, previous)
             smoothed = result[lo:hi]
             np.subtract(target[lo:hi], previous, out=smoothed)
             smoothed *= detector.gains if gains is None else gains[lo:hi]
@@ -152,7 +150,7 @@ class Judgement:
             z=z[last],
             score=self.score[last],
             leading=self.leading[last],
-            warm_left=np.maximum(self.before[last] - 1, UNDERWAY).astype(np.int32),
+            warm_left=np.maximum(self.before[last] - 1, 0).astype(np.int32),
         )
         return state, ticks
 

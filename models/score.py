@@ -28,6 +28,7 @@ MOVED = "constant_sensor_moved"
 SPANS = (8, 30)  # ticks that the smoothed squared prediction errors look back
 VECTOR_SPAN = 8  # ticks that the smoothed residual vector looks back
 VECTOR_GAIN = 2 * VECTOR_SPAN - 1  # (2 - lambda) / lambda: variance that the EWMA of a vector takes away
+NORMAL_LEVEL = 1.0  # mean of q in normal operation, by its definition: where the smoothed q start
 MOVED_SPAN = 30  # ticks over which a moved constant sensor is remembered
 MOVED_WEIGHT = 100.0  # score of one constant sensor moved for good: it outweighs every other statistic
 WINSOR = 2.0  # cap of what enters the smoothed statistics, in thresholds of q

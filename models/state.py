@@ -22,7 +22,7 @@ class State:
     z: Floats32  # (n, d) last tick, standardised; NaN where missing
     score: Floats32  # (n,) of the last tick
     leading: NDArray[np.int8]  # (n,) statistic that made it, as in Ticks
-    warm_left: NDArray[np.int32]  # (n,) ticks until the first score; -1 once smoothing has begun
+    warm_left: NDArray[np.int32]  # (n,) ticks until the first score
 
     def __len__(self) -> int:
         return len(self.warm_left)

@@ -24,7 +24,7 @@ from models.artifact import (
     hash_arrays,
     versions,
 )
-from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table
+from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
 from models.contract import Bools, Floats, Floats32, ModelError
 from models.detector import Detector, Scoring, State, Ticks
 from models.drift import DriftReference
@@ -34,6 +34,7 @@ from models.laes import Block, LagStatistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS
+from models.settling import settling_ticks
 
 Progress = Callable[[str, float], None]
 FILL_ROUNDS = 2
@@ -100,12 +101,16 @@ def train(
     runs, seen = fill_missing(runs, options.shape)
     cross = CrossFit.prepare(runs, seen, [s.equipment for s in segments], options.blocks, options.shape)
     progress("holding out blocks", 0.15)
-    calibration = calibrate(cross.held_out(), options.false_alarm_rate, cross.level_shares())
-    progress("fitting on all rows", 0.85)
+    held_out, rate, shares = cross.held_out(), options.false_alarm_rate, cross.level_shares()
+    progress("fitting on all rows", 0.8)
     core = cross.core()
-    drift = _drift_reference(core, runs, scaling)
+    inputs, memories = _sampled(core, runs)
+    progress("setting thresholds", 0.9)
+    warmup = _warmup(core, memories, calibrate(settled(held_out, options.shape.window), rate, shares))
+    calibration = calibrate(settled(held_out, warmup), rate, shares)
+    drift = _drift_reference(inputs, memories, scaling)
     progress("done", 1.0)
-    detector = _detector(core, scaling, calibration, sensors, units or ("",) * len(sensors), interval, options)
+    detector = _detector(core, scaling, calibration, warmup, sensors, units or ("",) * len(sensors), interval, options)
     manifest = _manifest(detector, calibration, segments, options, window, excluded)
     live = np.flatnonzero(~scaling.constant)
     unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
@@ -148,8 +153,8 @@ def fill_missing(runs: list[Floats], shape: Shape) -> tuple[list[Floats], list[B
     return filled, seen
 
 
-def _drift_reference(core: Core, runs: list[Floats], scaling: Scaling) -> DriftReference:
-    """Distribution of inputs and memory over at most `DRIFT_ROWS_MAX` rows spread over the training data."""
+def _sampled(core: Core, runs: list[Floats]) -> tuple[Floats, Floats]:
+    """Readings (n, live) and the memories (n, p) after them, at most `DRIFT_ROWS_MAX` spread over the training data."""
     stride = max(1, -(-sum(map(len, runs)) // DRIFT_ROWS_MAX))
     inputs, memories = [], []
     for z in runs:
@@ -160,16 +165,28 @@ def _drift_reference(core: Core, runs: list[Floats], scaling: Scaling) -> DriftR
             first = max(core.memory.window - rows.start, 0)
             inputs.append(z[rows][first::stride])
             memories.append(memory[first::stride])
-    live = np.concatenate(inputs)
-    wide = np.zeros((len(live), len(scaling.constant)), np.float32)
-    wide[:, ~scaling.constant] = live
-    return DriftReference.fit(wide, np.concatenate(memories).astype(np.float32))
+    return np.concatenate(inputs), np.concatenate(memories)
+
+
+def _warmup(core: Core, memories: Floats, provisional: Calibration) -> int:
+    """Ticks without a score after a start, by thresholds that still count the start itself."""
+    moments = memories.T @ memories / max(len(memories), 1)
+    thresholds = provisional.quantiles * provisional.combine
+    return settling_ticks(core, moments, np.linalg.inv(provisional.covariance), thresholds)
+
+
+def _drift_reference(inputs: Floats, memories: Floats, scaling: Scaling) -> DriftReference:
+    """What readings and memories of normal operation are like; constant sensors are not watched."""
+    wide = np.zeros((len(inputs), len(scaling.constant)), np.float32)
+    wide[:, ~scaling.constant] = inputs
+    return DriftReference.fit(wide, memories.astype(np.float32))
 
 
 def _detector(
     core: Core,
     scaling: Scaling,
     calibration: Calibration,
+    warmup: int,
     sensors: tuple[str, ...],
     units: tuple[str, ...],
     interval: int,
@@ -200,7 +217,7 @@ def _detector(
         resolution=scaling.resolution,
         network=network,
         scoring=scoring,
-        warmup=options.shape.window,
+        warmup=warmup,
         interval=interval,
         gap_reset=gap_reset_ticks(options.shape) * interval,
         equipment=scaling.equipment,

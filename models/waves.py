@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from models.contract import Bools, Floats32
 
-UNDERWAY = -1  # `warm_left` of a machine whose smoothed statistics have begun
-
 
 class Waves:
     """Rows of several machines, several of each, in wave order: `sizes` of the waves, none greater than the one
@@ -50,7 +48,7 @@ class Waves:
             if self.reset is not None:
                 now = np.where(self.reset[lo:hi], np.int32(warmup), now)
             before[lo:hi] = now
-            left = np.maximum(now - 1, UNDERWAY)
+            left = np.maximum(now - 1, 0)
         return before
 
     def last_rows(self, machines: int) -> NDArray[np.intp]:

@@ -1,7 +1,7 @@
 """The `limen` command: options in, one function of `service/commands/` each.
 
-Numerics are imported by the command that needs them, after the number of BLAS threads is settled: one for scoring,
-where a row must give the same bits alone and in a batch; all cores for training.
+Numerics are imported by the command that needs them, after the number of BLAS threads is settled: one, so that scores
+do not depend on neighbours in a batch, nor models on the number of cores. Training has threads of its own.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run `limen`; exit status 0 done, 1 refused or failed, 2 wrong usage."""
+    one_blas_thread()
     try:
         try:
             app()
@@ -51,7 +52,7 @@ def _fail(text: str) -> None:
 
 
 def one_blas_thread() -> None:
-    """Before numpy is imported: products of a row then do not depend on threads."""
+    """Before numpy is imported: what is computed then does not depend on threads."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
 
@@ -95,7 +96,6 @@ def score(
     out: Annotated[Path | None, typer.Option("--out", help="CSV file; else standard output.")] = None,
 ) -> None:
     """Score files with a model: CSV, a line for each input row in its order."""
-    one_blas_thread()
     from service.commands import score as command
 
     command.score(model, data, out, flags.options())
@@ -107,7 +107,6 @@ def evaluate(model: o.Model, data: o.Data, flags: o.DataFlags, as_json: o.Json =
     """Compare the scores of labelled files with their labels; --label names their column."""
     if flags.label is None:
         raise typer.BadParameter("expected the column that is 1 where the machine was faulty", param_hint="--label")
-    one_blas_thread()
     from service.commands import score as command
 
     command.evaluate(model, data, flags.options(), as_json)
@@ -116,7 +115,9 @@ def evaluate(model: o.Model, data: o.Data, flags: o.DataFlags, as_json: o.Json =
 @app.command()
 def serve(
     model: Annotated[Path | None, typer.Option("--model", help="Artifact to put in as the default model.")] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder for models and state.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", readable=False, help="Folder for models and state.")
+    ] = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on; loopback by default.")] = None,
     port: Annotated[int | None, typer.Option("--port", min=0, max=65_535, help="Port to listen on; 0: any.")] = None,
     clock: Annotated[
@@ -125,7 +126,6 @@ def serve(
     config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings.")] = None,
 ) -> None:
     """Serve: readings in over HTTP, scores and alarms out."""
-    one_blas_thread()
     from service.commands import serve as command
 
     given = {"data_dir": data_dir, "host": host, "port": port, "clock": clock}

@@ -18,7 +18,6 @@ from types import FrameType
 from rich.console import Console
 
 from models import artifact
-from models.fit import Shape
 from models.preprocess import Segment
 from models.simulate import Fleet, simulate
 from models.train import Options, Training, train
@@ -34,7 +33,7 @@ MACHINES, INTERVAL_SECONDS, SEED = 6, 10, 0
 NORMAL_TICKS, NORMAL_START = 20_000, "2026-03-02T00:00:00Z"  # 2.3 days to train on
 STREAM_TICKS, STREAM_START = 8_640, "2026-03-09T00:00:00Z"  # a day, a week later
 FAULTS_AFTER = 0.1  # of that day
-OPTIONS = Options(Shape(memory_size=52, window=5), false_alarm_rate=0.002, name="pumps")  # 11 sensors x 5 ticks: 55
+OPTIONS = Options(false_alarm_rate=0.002, name="pumps")
 STREAM_SECONDS = 120.0  # where the demo does not end by itself
 STREAM_SHARE = 0.95  # of --seconds; the rest is for a slow machine
 WATCH_SECONDS = 0.5

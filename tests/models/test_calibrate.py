@@ -11,6 +11,7 @@ from models.calibrate import (
     calibrate,
     cut_blocks,
     p_value_table,
+    settled,
     statistics,
 )
 from models.contract import ModelError
@@ -65,13 +66,29 @@ def test_statistics_equal_the_naive_loop() -> None:
     )
 
 
+def test_what_serving_does_not_judge_after_a_start_is_not_calibrated_on() -> None:
+    z = standardised(8)
+    cross = CrossFit.prepare([z[:200], z[200:]], None, ["a", "a"], 5, SHAPE)
+    lengths = [[len(r) for r in part] for part in settled(cross.held_out(), 30)]
+    assert lengths == [[70], [100], [70], [100], [100]]  # each run loses its first 30 rows
+    held_out = cross.held_out()[1][0]
+    np.testing.assert_array_equal(settled(cross.held_out(), 30)[1][0], held_out.residual)
+
+
+def test_blocks_in_threads_are_as_one_after_the_other() -> None:
+    cross = CrossFit.prepare([standardised(9)], None, ["a"], 5, SHAPE)
+    for block, found in enumerate(cross.held_out()):
+        alone = cross.residuals(cross.core(block), cross.pieces[block][0])
+        np.testing.assert_array_equal(found[0].residual, alone.residual)
+
+
 def test_the_promise_is_kept_on_rows_never_seen() -> None:
     kept = []
     for seed in range(6):
         x = process(seed, 4000, 3)
         z = (x - x[:2000].mean(0)) / x[:2000].std(0)
         cross = CrossFit.prepare([z[:2000]], None, ["a"], 5, SHAPE)
-        calibration = calibrate(cross.held_out(), 0.01, cross.level_shares())
+        calibration = calibrate(settled(cross.held_out(), SHAPE.window), 0.01, cross.level_shares())
         precision = np.linalg.inv(calibration.covariance)
         values = statistics(cross.core().residuals(z[2000:])[4:], precision, calibration.cap)
         kept.append(((values / calibration.quantiles).max(1) / calibration.combine >= 1).mean())
@@ -86,21 +103,21 @@ def test_a_recording_that_is_still_warming_up_does_not_support_its_budget() -> N
     shares = cross.level_shares()
     assert shares[1] > 0.8
     assert shares[[0, 2]].max() < 0.3
-    assert not calibrate(cross.held_out(), 0.01, shares).supported
+    assert not calibrate(settled(cross.held_out(), SHAPE.window), 0.01, shares).supported
 
 
 def test_blocks_of_unlike_noise_do_not_support_the_budget() -> None:
     z = standardised(4)
     z[400:] *= 4
     cross = CrossFit.prepare([z], None, ["a"], 5, SHAPE)
-    calibration = calibrate(cross.held_out(), 0.01, np.zeros(3))
+    calibration = calibrate(settled(cross.held_out(), SHAPE.window), 0.01, np.zeros(3))
     assert calibration.spread > 5
     assert not calibration.supported
 
 
 def test_a_budget_rarer_than_a_block_can_show_is_provisional() -> None:
     cross = CrossFit.prepare([standardised(5)], None, ["a"], 5, SHAPE)
-    held_out = cross.held_out()
+    held_out = settled(cross.held_out(), SHAPE.window)
     assert calibrate(held_out, 0.001, cross.level_shares()).provisional
     assert not calibrate(held_out, 0.05, cross.level_shares()).provisional
 

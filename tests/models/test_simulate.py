@@ -100,9 +100,16 @@ def judged_on_the_second_half(fleet: Fleet) -> list[Part]:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_model_of_the_normal_part_keeps_its_budget_and_finds_every_fault(seed: int) -> None:
+def test_a_model_of_the_normal_part_keeps_its_budget(seed: int) -> None:
+    found = pool(judged_on_the_second_half(simulate(seed=seed, faults=()))).false_alarm_rate
+    assert found is not None
+    assert 0.001 < found <= 0.01  # as promised
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_model_of_the_normal_part_finds_every_fault(seed: int) -> None:
     parts = judged_on_the_second_half(simulate(seed=seed))
-    assert pool(parts).false_alarm_rate < 0.015
+    assert pool(parts).false_alarm_rate < 0.02  # with ticks on which a machine recovers from a fault
     for part in parts:  # a machine, with one fault
         assert evaluate(*part).recall > 0.3
 

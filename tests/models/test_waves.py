@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.waves import UNDERWAY, Waves
+from models.waves import Waves
 
 
 def machines_of(counts: list[int]) -> list[list[int]]:
@@ -31,7 +31,7 @@ def test_rows_continue_the_row_before_of_their_machine(counts: list[int], seed: 
     rng = np.random.default_rng(seed)
     total = sum(counts)
     reset, entering, rows = rng.random(total) < 0.3, rng.random(len(counts)), rng.random(total)
-    left = rng.integers(UNDERWAY, warmup + 1, size=len(counts)).astype(np.int32)
+    left = rng.integers(0, warmup + 1, size=len(counts)).astype(np.int32)
     plan = Waves(sizes_of(counts), reset)
     shifted, before = plan.shifted(entering, rows, 9.0), plan.warm_before(left, warmup)
     for machine, own in enumerate(machines_of(counts)):
@@ -39,7 +39,7 @@ def test_rows_continue_the_row_before_of_their_machine(counts: list[int], seed: 
         for row in own:
             found, wait = (9.0, warmup) if reset[row] else (found, wait)
             assert (shifted[row], before[row]) == (found, wait)
-            found, wait = rows[row], max(wait - 1, UNDERWAY)
+            found, wait = rows[row], max(wait - 1, 0)
         assert plan.last_rows(len(counts))[machine] == own[-1]
 
 

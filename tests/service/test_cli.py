@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from models.fit import Shape
+from models.train import Options
 from service import cli
 from service.client import ServiceError
 from tests.service.commandline import ROOT, limen, misused, process, refused
@@ -31,8 +33,8 @@ def test_the_command_line_alone_imports_no_numerics() -> None:
     assert {"numpy", "polars"} <= imported_by("import service.commands.train")
 
 
-@pytest.mark.parametrize(("command", "threads"), [("score", "1"), ("evaluate", "1"), ("serve", "1"), ("train", None)])
-def test_scoring_has_one_thread_and_training_all_of_them(command: str, threads: str | None) -> None:
+@pytest.mark.parametrize("command", ["score", "evaluate", "serve", "train"])
+def test_numerics_have_one_thread(command: str) -> None:
     """What the environment says at the moment numpy comes in."""
     words = {"serve": ["--config", "no.toml"], "train": ["no.csv"], "score": ["no", "no.csv"]}
     arguments = ["limen", command, *words.get(command, ["no", "no.csv", "--label", "y"])]
@@ -54,7 +56,14 @@ def test_scoring_has_one_thread_and_training_all_of_them(command: str, threads: 
     )
     assert done.returncode == 1
     assert done.stderr.startswith("limen: error: ")
-    assert done.stdout.splitlines()[0] == f"{threads} {threads}"
+    assert done.stdout.splitlines()[0] == "1 1"
+
+
+def test_the_defaults_of_train_are_those_of_the_model() -> None:
+    parameters = typer.main.get_command(cli.app).commands["train"].params  # type: ignore[attr-defined]
+    said = {parameter.name: parameter.default for parameter in parameters}
+    assert Shape() == Shape(said["memory_size"], said["window"], said["discount"])
+    assert Options().false_alarm_rate == said["false_alarm_rate"]
 
 
 def test_the_version_is_that_of_the_package() -> None:

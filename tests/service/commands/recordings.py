@@ -14,7 +14,7 @@ from tests.service.running import SENSORS, START, model_folder
 
 SECOND = 1_000_000
 FAULT = slice(60, 90)  # rows of a faulty machine
-ROWS = 200
+ROWS = 300
 
 
 def warmup() -> int:
