@@ -57,12 +57,12 @@ def statistics(residual: Floats, precision: Floats, cap: float) -> Floats:
     """q, its EWMAs over 8 and 30 ticks, and the MEWMA, a tick at a time."""
     d = residual.shape[1]
     rows: list[list[float]] = []
-    slow, slower, vector = 0.0, 0.0, np.zeros(d)
-    for t, e in enumerate(residual):
+    slow, slower, vector = 1.0, 1.0, np.zeros(d)
+    for e in residual:
         q = float(e @ precision @ e) / d
         capped = min(q, cap)
-        slow = capped if t == 0 else slow + (capped - slow) / 8
-        slower = capped if t == 0 else slower + (capped - slower) / 30
+        slow = slow + (capped - slow) / 8
+        slower = slower + (capped - slower) / 30
         vector = vector + (e * np.sqrt(capped / q) - vector) / 8
         rows.append([q, slow, slower, 15 * float(vector @ precision @ vector) / d])
     return np.array(rows)
