@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from models import artifact
 from models.contract import ModelError
-from models.data import DataOptions, Recording, read, segments
+from models.data import DataOptions, Recording, Series, read, segments
 from models.preprocess import Segment
 from models.timestamps import rfc3339
 from models.train import Options, Training, gap_reset_ticks, train
@@ -65,13 +65,23 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
 
 
 def normal_segments(recording: Recording, options: Options) -> list[Segment]:
-    """Contiguous rows to train on, machine by machine."""
+    """Contiguous rows to train on, machine by machine, those labelled as faulty left out."""
     gap = gap_reset_ticks(options.shape) * recording.interval
     return [
         Segment(series.equipment, series.values[part], part.start)
-        for series in recording.series
+        for series in map(without_faults, recording.series)
         for part in segments(series, gap)
     ]
+
+
+def without_faults(series: Series) -> Series:
+    """A series in which only the rows that are not labelled as faulty count."""
+    return series if series.label is None else replace(series, use=series.use & ~(series.label > 0))
+
+
+def labelled(recording: Recording) -> int:
+    """Rows that would count, were they not labelled as faulty."""
+    return sum(int(series.use.sum() - without_faults(series).use.sum()) for series in recording.series)
 
 
 def name_of(out: Path) -> str:
@@ -123,6 +133,8 @@ def report(trained: Trained) -> list[tuple[str, str]]:
         ("machines", f"{len(machines)}: {listed(machines)}"),
         ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / SECOND:g} s"),
     ]
+    if faulty := labelled(recording):
+        lines.append(("left out", f"{faulty:,} rows that are labelled as faulty"))
     constant = [s.name for s in manifest.sensors if s.constant]
     if constant:
         lines.append(("constant", f"{listed(constant)}: any movement will be news"))
@@ -133,9 +145,15 @@ def report(trained: Trained) -> list[tuple[str, str]]:
         )
     lines += [("found", finding.text) for finding in recording.findings]
     lines += [
-        ("memory", f"{manifest.p} values, window {manifest.L} ticks, discount {manifest.g:g}"),
+        (
+            "memory",
+            f"{manifest.p} values, window {manifest.L}, discount {manifest.g:g}; no score in the first {manifest.warmup_ticks} ticks",
+        ),
         ("training took", f"{training.seconds:.2f} s"),
-        ("threshold", f"score 1.0 stands for {calibration.budget:.3g} of ticks as false alarms"),
+        (
+            "threshold",
+            f"a score of 1 or more, which at most {calibration.budget:.2%} of normal ticks are promised to reach",
+        ),
         (
             "held-out rows",
             f"{calibration.kept:.2%} of {calibration.rows:,} at or over it (promised {calibration.budget:.2%})",
@@ -193,7 +211,9 @@ def as_dict(trained: Trained) -> dict[str, Any]:
         "equipment": list(training.detector.equipment),
         "sensors": list(recording.sensors),
         "constant": [s.name for s in manifest.sensors if s.constant],
+        "rows_labelled_faulty": labelled(recording),
         "missing_cells": training.missing_cells,
+        "warmup_ticks": manifest.warmup_ticks,
         "interval_seconds": manifest.interval / SECOND,
         "memory_size": manifest.p,
         "window": manifest.L,

@@ -7,7 +7,8 @@ import pytest
 
 from models import artifact
 from tests.service.commandline import limen, refused
-from tests.service.commands.recordings import machine, write_csv
+from tests.service.commands.recordings import FAULT, machine, write_csv
+from tests.service.running import SENSORS
 
 SMALL = ("--memory-size", 8, "--window", 4)
 
@@ -35,7 +36,8 @@ def test_it_says_what_a_person_wants_to_know_and_nothing_else(tmp_path: Path, no
     ]
     assert said["rows"].strip() == "1,000 used of 1,000, in 2 stretch(es) without a gap"
     assert said["machines"].strip() == "2: pump-1, pump-2"
-    assert said["memory"].strip() == "8 values, window 4 ticks, discount 0.95"
+    assert said["memory"].strip().startswith("8 values, window 4, discount 0.95; no score in the first ")
+    assert "at most 5.00% of normal ticks" in said["threshold"]
     assert "promised 5.00%" in said["held-out rows"]
     assert said["model"].strip() == f"pump-skids version 1 in {out}"
     assert artifact.load(out).detector.equipment == ("pump-1", "pump-2")
@@ -46,6 +48,17 @@ def test_a_program_gets_json(tmp_path: Path, normal: Path) -> None:
     assert (found["model"], found["version"], found["folder"]) == ("skids", 1, str(tmp_path / "m"))
     assert (found["rows"], found["rows_used"], found["memory_size"], found["window"]) == (1000, 1000, 8, 4)
     assert found["artifact_id"] == artifact.load(tmp_path / "m").manifest.artifact_id
+
+
+def test_rows_that_are_labelled_as_faulty_are_not_trained_on(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "labelled.csv", machine("pump-1", 1, rows=500, faulty=True))
+    head, *lines = file.read_text().splitlines()
+    marked = [f"{line},{int(FAULT.start <= row < FAULT.stop)}" for row, line in enumerate(lines)]
+    file.write_text("\n".join([f"{head},faulty", *marked]))
+    out = limen("train", file, "--out", tmp_path / "m", *SMALL, "--label", "faulty").out
+    assert f"left out       {FAULT.stop - FAULT.start} rows that are labelled as faulty" in out
+    assert "470 used of 500, in 2 stretch(es)" in out
+    assert artifact.load(tmp_path / "m").detector.sensors == SENSORS
 
 
 def test_the_model_goes_into_a_folder_called_model_where_none_is_named(
