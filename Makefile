@@ -10,7 +10,7 @@ compile := CUSTOM_COMPILE_COMMAND="make lock" $(py) -m piptools compile --quiet 
 	--allow-unsafe --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 export PYTHONUTF8 := 1
 
-.PHONY: help install test check serve demo prove prove-long lock bench clean
+.PHONY: help install test check serve demo prove prove-long docs lock bench clean
 
 help:  ## these words
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r word what; do printf '  %-11s %s\n' "$$word" "$$what"; done
@@ -40,6 +40,9 @@ prove-long: $(VENV)/.dev  ## what takes longer: an empty clone, and every Python
 bench: $(VENV)/.dev  ## measure serving and training
 	@$(py) benchmarks/serving.py
 	@$(py) benchmarks/training.py
+
+docs: $(VENV)/.dev  ## write options, settings, metrics and errors into the README anew
+	@$(py) -m tests.readme
 
 lock: $(VENV)/.dev  ## pin anew what pyproject.toml allows
 	$(compile) --upgrade --output-file requirements.lock pyproject.toml

@@ -147,7 +147,8 @@ def report(trained: Trained) -> list[tuple[str, str]]:
     lines += [
         (
             "memory",
-            f"{manifest.p} values, window {manifest.L}, discount {manifest.g:g}; no score in the first {manifest.warmup_ticks} ticks",
+            f"{manifest.p} values, window {manifest.L}, discount {manifest.g:g}; no score in the first "
+            f"{manifest.warmup_ticks} ticks",
         ),
         ("training took", f"{training.seconds:.2f} s"),
         (
