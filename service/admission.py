@@ -79,6 +79,12 @@ def admit(
     return admission
 
 
+def in_waves(columns: Columns, slots: Index, time: NDArray[np.int64], gap: int) -> Waves:
+    """Readings that are known to be admitted, given by machine and time, in wave order."""
+    order = np.arange(len(slots))
+    return _waves(slots, time, order, _before(columns, slots, time), gap)
+
+
 def _by_machine(slots: Index, used: int) -> Index:
     """Readings sorted by machine, each machine's in order of arrival."""
     if len(slots) == 1:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from service.clock import Clock
 from service.errors import QueueFull, Stopping, Unavailable
 from service.ingest.batch import Body
-from service.journal import Journal, Record
+from service.journal import Journal
 from service.outcome import BodyOutcome
+from service.records import Record
 from service.shard import Shard
 
 

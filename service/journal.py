@@ -1,53 +1,38 @@
 """Where a micro-batch is made durable: step -> append -> sync -> answer.
 
-Nothing outside this file may know how a journal stores. `Unjournaled` only numbers the records, so that sequences (and
-the alarm ids made from them) exist from the first version on.
+Nothing outside this file may know how a journal stores. `SqliteJournal` keeps records in one SQLite database a shard:
+WAL, `synchronous=FULL`, written from one thread, several records a commit, checkpoints from another thread so that no
+reading waits for them. `Unjournaled` only numbers records, for tests and benchmarks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from service import records
+from service.records import Record, RecordError
 
-from models.contract import Floats
-from service.alarms import Alarm
-
-
-@dataclass(frozen=True, slots=True)
-class ModelReadings:
-    """Admitted readings of one model, in wave order, and what came of them."""
-
-    artifact_id: str
-    slot: NDArray[np.intp]  # (n,) of the equipment
-    time: NDArray[np.int64]  # (n,)
-    values: Floats  # (n, d) sensors of the model, NaN = missing
-    status: NDArray[np.uint8]
-    reason: NDArray[np.uint8]
-    flags: NDArray[np.uint16]
-    score: NDArray[np.float32]
-    p_value: NDArray[np.float32]
+SCHEMA = 1  # of the database: one file in migrations/ for each version
+MIGRATIONS = Path(__file__).parent / "migrations"
+CHECKPOINT_BYTES = 64 * 1024 * 1024  # of log, after which it is moved into the database
+PRUNE_RECORDS = 256  # removed in one transaction
+BUSY_MILLISECONDS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What one step of the shard admitted, and the alarms that it opened or closed.
-
-    `kind` is "readings" for a micro-batch, "event" for what the clock brings about (silent equipment)."""
-
-    kind: str
-    shard: int
-    sequence: int
-    received_at: int
-    readings: Sequence[ModelReadings]
-    alarms: Sequence[Alarm]
+class JournalError(ValueError):
+    """A journal that cannot be used; the text says which file and what to do."""
 
 
 class Journal(Protocol):
-    """Append-only store of records."""
+    """Append-only store of the records of one shard."""
 
     @property
     def next_sequence(self) -> int:
@@ -60,6 +45,26 @@ class Journal(Protocol):
 
     async def sync(self) -> None:
         """Return when all that was appended would survive a crash; raise when that cannot be had."""
+        ...
+
+    def read(self, first: int = 1) -> Iterator[Record]:
+        """Records from sequence `first` on, in order."""
+        ...
+
+    def first_sequence(self) -> int | None:
+        """The oldest record that is kept; None where there is none."""
+        ...
+
+    def skip_to(self, sequence: int) -> None:
+        """Number records from `sequence` on, where a snapshot is ahead of the journal."""
+        ...
+
+    def prune(self, before: int) -> int:
+        """Remove records older than sequence `before`; how many there were."""
+        ...
+
+    def bytes_used(self) -> int:
+        """Bytes that the records take."""
         ...
 
     def close(self) -> None:
@@ -78,13 +83,211 @@ class Unjournaled:
         return self._next
 
     def append(self, record: Record) -> int:
-        if record.sequence != self._next:
-            raise ValueError(f"record has sequence {record.sequence}; expected {self._next}: records go in one order")
-        self._next += 1
+        self._next = _following(record, self._next)
         return record.sequence
 
     async def sync(self) -> None:
         return
 
+    def read(self, first: int = 1) -> Iterator[Record]:
+        return iter(())
+
+    def first_sequence(self) -> int | None:
+        return None
+
+    def skip_to(self, sequence: int) -> None:
+        self._next = max(self._next, sequence)
+
+    def prune(self, before: int) -> int:
+        return 0
+
+    def bytes_used(self) -> int:
+        return 0
+
     def close(self) -> None:
         return
+
+
+def _following(record: Record, wanted: int) -> int:
+    if record.sequence != wanted:
+        raise ValueError(f"record has sequence {record.sequence}; expected {wanted}: records go in one order")
+    return wanted + 1
+
+
+class SqliteJournal:
+    """Records of one shard in the file `path`, made if absent. `engine` says what computes here.
+
+    JournalError where the file is no journal, is of a newer program, or lacks records."""
+
+    def __init__(self, path: Path, shard: int = 0, engine: str = "") -> None:
+        self.path, self.shard, self.engine = path, shard, engine
+        self._pending: list[Record] = []
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._housekeeper = ThreadPoolExecutor(1, "checkpoint")
+        self._checkpointing = threading.Event()
+        self._closed = False
+        self._connection = _open(path, shard)
+        (last,) = self._connection.execute("SELECT max(sequence) FROM record").fetchone()
+        (kept,) = self._connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
+        self._next = max((last or 0) + 1, int(kept))
+
+    @property
+    def next_sequence(self) -> int:
+        return self._next
+
+    def skip_to(self, sequence: int) -> None:
+        if sequence > self._next:
+            self._connection.execute("UPDATE journal SET value = ? WHERE name = 'next_sequence'", (str(sequence),))
+            self._next = sequence
+
+    def append(self, record: Record) -> int:
+        self._next = _following(record, self._next)
+        self._pending.append(record)
+        return record.sequence
+
+    async def sync(self) -> None:
+        pending, self._pending = self._pending, []
+        if pending:
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, pending)
+            self._checkpoint_when_due()
+
+    def _commit(self, pending: list[Record]) -> None:
+        rows = [self._row(record) for record in pending]
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _row(self, record: Record) -> tuple[int, str, int, int, str, bytes, bytes]:
+        payload = records.encode(record)
+        checksum = records.checksum(
+            record.kind, records.VERSION, self.shard, record.sequence, record.received_at, self.engine, payload
+        )
+        return (
+            record.sequence, record.kind, records.VERSION, record.received_at, self.engine, checksum, payload,
+        )  # fmt: skip
+
+    def read(self, first: int = 1) -> Iterator[Record]:
+        """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown."""
+        with closing(_connect(self.path)) as connection:
+            yield from _records(connection, self.shard, first)
+
+    def first_sequence(self) -> int | None:
+        with closing(_connect(self.path)) as connection:
+            (first,) = connection.execute("SELECT min(sequence) FROM record").fetchone()
+            return None if first is None else int(first)
+
+    def prune(self, before: int) -> int:
+        return self._writer.submit(self._prune, before).result()
+
+    def _prune(self, before: int) -> int:
+        (first,) = self._connection.execute("SELECT min(sequence) FROM record").fetchone()
+        removed = 0
+        self._connection.execute(
+            "UPDATE journal SET value = (SELECT max(sequence) + 1 FROM record) "
+            "WHERE name = 'next_sequence' AND EXISTS (SELECT * FROM record)"
+        )
+        while first is not None and first < before:
+            until = min(first + PRUNE_RECORDS, before)
+            removed += self._connection.execute("DELETE FROM record WHERE sequence < ?", (until,)).rowcount
+            first = until
+        return removed
+
+    def bytes_used(self) -> int:
+        """Bytes of records, the log included; pages that were freed are not counted, they are used again."""
+        with closing(_connect(self.path)) as connection:
+            pages, free, size = (
+                int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return (pages - free) * size
+
+    def _checkpoint_when_due(self) -> None:
+        log = self.path.with_name(self.path.name + "-wal")
+        if self._checkpointing.is_set() or not log.exists() or log.stat().st_size < CHECKPOINT_BYTES:
+            return
+        self._checkpointing.set()
+        self._housekeeper.submit(self._checkpoint)
+
+    def _checkpoint(self) -> None:
+        try:
+            with closing(_connect(self.path)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        finally:
+            self._checkpointing.clear()
+
+    def close(self) -> None:
+        self._writer.shutdown()
+        self._housekeeper.shutdown()
+        if not self._closed:
+            self._closed = True
+            with closing(self._connection) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+
+def _records(connection: sqlite3.Connection, shard: int, first: int) -> Iterator[Record]:
+    expected: int | None = None
+    query = "SELECT sequence, kind, version, received_at, engine, checksum, payload FROM record"
+    for row in connection.execute(f"{query} WHERE sequence >= ? ORDER BY sequence", (first,)):
+        sequence, kind, version, received_at, engine, checksum, payload = row
+        if expected is not None and sequence != expected:
+            raise RecordError(f"record {expected} is missing; the next one there is {sequence}")
+        if records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum:
+            raise RecordError(f"record {sequence} does not match its checksum; it is damaged")
+        if version != records.VERSION:
+            raise RecordError(f"record {sequence} has version {version}; this program reads {records.VERSION}")
+        yield records.decode(kind, shard, sequence, received_at, payload)
+        expected = sequence + 1
+
+
+# -- the file --------------------------------------------------------------------------------------------------------
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    _configure(connection)
+    return connection
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+
+
+def _open(path: Path, shard: int) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        _configure(connection)
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        _migrate(connection, path)
+        connection.execute("INSERT OR IGNORE INTO journal VALUES ('shard', ?), ('next_sequence', '1')", (str(shard),))
+        (own,) = connection.execute("SELECT value FROM journal WHERE name = 'shard'").fetchone()
+        if own != str(shard):
+            raise JournalError(f"{path} is the journal of shard {own}; expected {shard}")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise JournalError(f"{path} cannot be used as a journal: {error}; put it back from a backup") from None
+    except JournalError:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path, copy: Callable[[Path, Path], object] = shutil.copy2) -> None:
+    """Bring a database to the schema of this program, one file of migrations/ after the other; an older database is
+    copied first."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > SCHEMA:
+        raise JournalError(f"{path} has schema {found}; this program knows {SCHEMA}: start the newer program again")
+    if 0 < found < SCHEMA:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        copy(path, path.with_name(f"{path.name}.schema-{found}"))
+    for version in range(found + 1, SCHEMA + 1):
+        script = (MIGRATIONS / f"{version:04d}.sql").read_text("utf-8")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};\nCOMMIT;")

@@ -24,7 +24,7 @@ from service.clock import Clock, EventClock, make_clock
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
 from service.ingest.batch import Limits
-from service.journal import Unjournaled
+from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
 from service.registry import Registry, RegistryLimits, Routing, View
 from service.settings import Settings
@@ -62,9 +62,11 @@ class Service:
     in_flight: InFlight = field(init=False)
     metrics: Metrics = field(init=False)
     changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _loaded: tuple[Registry, Shard, Clock] | None = None
+    _loaded: tuple[Registry, Shard, Clock, Journal] | None = None
     _parts: tuple[Registry, Shard, Consumer, Clock] | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _readings_since_snapshot: int = 0
+    _snapshot_due: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -117,9 +119,9 @@ class Service:
         """Begin to consume."""
         self.load()
         assert self._loaded is not None
-        registry, shard, clock = self._loaded
+        registry, shard, clock, journal = self._loaded
         limits = QueueLimits(self.settings.queue_readings_max, self.settings.batch_readings_max)
-        consumer = Consumer(shard, Unjournaled(shard.sequence), clock, limits, self._observe)
+        consumer = Consumer(shard, journal, clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
         self._parts = registry, shard, consumer, clock
         for work in (consumer.run(), self._keep_looking(), self._keep_saving()):
@@ -136,13 +138,14 @@ class Service:
         await asyncio.gather(*others, return_exceptions=True)  # a snapshot under way is finished, not left to a thread
         self.consumer.stop()
         await asyncio.gather(consuming, return_exceptions=True)
-        if self.consumer.failure is not None:
-            return
         try:
-            await self.save()
+            if self.consumer.failure is None:
+                await self.save()
         except OSError as error:
-            log.critical("the state since the last snapshot is lost, no snapshot could be saved: %s", error)
+            log.critical("no snapshot could be saved: %s", error)
             self.on_failure()
+        finally:
+            await asyncio.to_thread(self.consumer.journal.close)
 
     async def save(self) -> None:
         """Write a snapshot: copied between two micro-batches, written in a thread."""
@@ -150,25 +153,41 @@ class Service:
         captured = recovery.capture(self.shard)
         path = await asyncio.to_thread(snapshot.write, self.snapshots, captured, self.settings.snapshots_kept)
         log.info("saved %s with %d machines", path.name, captured.header.equipment)
+        self._readings_since_snapshot = 0
+        await asyncio.to_thread(self._prune)
+
+    def _prune(self) -> None:
+        """Remove records that no kept snapshot needs, where the journal is over its bound."""
+        journal = self.consumer.journal
+        if journal.bytes_used() > self.settings.journal_bytes_max:
+            oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(self.snapshots))
+            removed = journal.prune(oldest)
+            log.info("removed %d records from the journal, which is over journal_bytes_max", removed)
 
     def show_models(self, view: View) -> None:
         """Serve by another view of the registry from the next micro-batch on."""
         self.registry.show(view)
         self.shard.models_changed()
 
-    def _load(self) -> tuple[Registry, Shard, Clock]:
+    def _load(self) -> tuple[Registry, Shard, Clock, Journal]:
         given = self.settings
         routing = Routing(given.model_assignments, given.model_patterns, given.model_default)
         bounds = RegistryLimits(given.model_inflated_bytes_max, given.models_max, given.model_versions_max)
         registry = Registry(given.data_dir / "models", routing, bounds)
         if given.model is not None:
             registry.show(registry.installation(given.model))
-        shard, clock = self._recovered(registry)
+        journal = self._opened_journal()
+        shard, clock = self._recovered(registry, journal)
         for note in registry.notes:
             log.warning("%s", note)
-        return registry, shard, clock
+        return registry, shard, clock, journal
 
-    def _recovered(self, registry: Registry) -> tuple[Shard, Clock]:
+    def _opened_journal(self) -> Journal:
+        if not self.settings.journal:
+            return Unjournaled()
+        return SqliteJournal(self.settings.data_dir / "journal" / "shard-0.sqlite", engine=snapshot.engine_id())
+
+    def _recovered(self, registry: Registry, journal: Journal) -> tuple[Shard, Clock]:
         given = self.settings
         clock = make_clock(given.clock)
         shard = Shard(
@@ -186,6 +205,8 @@ class Service:
             log.warning("%s", note)
         if path is not None:
             log.info("restored %d machines from %s", len(shard), path.name)
+        if replayed := recovery.catch_up(shard, journal, registry.model_of):
+            log.info("replayed %d readings from the journal", replayed)
         heard = shard.columns["last_time"][: len(shard)]
         heard = heard[heard != NEVER]
         if isinstance(clock, EventClock):
@@ -196,11 +217,16 @@ class Service:
 
     def _observe(self, report: BatchReport) -> None:
         self.metrics.observe_scoring(report.step_seconds)
+        self.metrics.observe_sync(report.sync_seconds)
+        self._readings_since_snapshot += sum(len(readings.time) for readings in report.record.readings)
+        if self._readings_since_snapshot >= self.settings.snapshot_readings_max:
+            self._snapshot_due.set()
         self.metrics.observe_readings(report.record.readings, report.now)
 
     async def _keep_saving(self) -> None:
         """Snapshots now and then; one that fails is told, and the next one is tried."""
-        while await self._goes_on_after(self.settings.snapshot_seconds):
+        while await self._goes_on_after(self.settings.snapshot_seconds, self._snapshot_due):
+            self._snapshot_due.clear()
             try:
                 await self.save()
             except OSError as error:
@@ -211,13 +237,15 @@ class Service:
         while await self._goes_on_after(self.settings.silent_check_seconds):
             await self.consumer.sweep()
 
-    async def _goes_on_after(self, seconds: float) -> bool:
-        """Wait; false, at once, when the service stops."""
+    async def _goes_on_after(self, seconds: float, sooner: asyncio.Event | None = None) -> bool:
+        """Wait, or until `sooner` is set; false, at once, when the service stops."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._stopping, sooner) if event]
         try:
-            async with asyncio.timeout(seconds):
-                return not await self._stopping.wait()
-        except TimeoutError:
-            return True
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return not self._stopping.is_set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -21,7 +21,7 @@ from models.artifact import LoadedModel
 from models.contract import MICROSECONDS
 from service.alarms import KINDS, Kind
 from service.bank import Bank
-from service.journal import ModelReadings
+from service.records import ModelReadings
 from service.shard import Shard
 from service.status import STATUS_NAMES, Status
 
@@ -37,6 +37,7 @@ SENTENCES: dict[str, str] = {
     "limen_unknown_sensor_values_total": "Values left out because the model does not know their sensor.",
     "limen_request_duration_seconds": "Time from the head of a request to the end of its answer.",
     "limen_scoring_duration_seconds": "Time to score one micro-batch.",
+    "limen_journal_sync_seconds": "Time to make one micro-batch safe.",
     "limen_reading_age_seconds": "Time from the event to its score.",
     "limen_queue_readings": "Readings that wait to be scored.",
     "limen_equipment": "Machines with state.",
@@ -107,6 +108,7 @@ class Metrics(Collector):
         self.drift_sensors_max = drift_sensors_max
         self._requests = _histogram(registry, "limen_request_duration_seconds", REQUEST_SECONDS, ("route", "status"))
         self._scoring = _histogram(registry, "limen_scoring_duration_seconds", SCORING_SECONDS)
+        self._syncs = _histogram(registry, "limen_journal_sync_seconds", SCORING_SECONDS)
         self._ages = Ages()
         self._exceedances: dict[str, Exceedances] = {}  # by artifact id
         self._shard: Shard | None = None
@@ -126,6 +128,10 @@ class Metrics(Collector):
     def observe_scoring(self, seconds: float) -> None:
         """Count one micro-batch."""
         self._scoring.observe(seconds)
+
+    def observe_sync(self, seconds: float) -> None:
+        """Count the time that one micro-batch took to be safe."""
+        self._syncs.observe(seconds)
 
     def observe_readings(self, readings: Iterable[ModelReadings], now: int) -> None:
         """Count the admitted readings of a micro-batch; `now` is what the clock says."""

@@ -14,6 +14,7 @@ from service import snapshot
 from service.alarms import Alarm
 from service.bank import Bank
 from service.equipment import EQUIPMENT_FIELDS, NO_BANK
+from service.journal import Journal, JournalError
 from service.shard import Shard
 from service.snapshot import Arrays, BankRecord, Header, Snapshot, SnapshotError
 
@@ -109,6 +110,23 @@ def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) 
     except ValueError as error:
         raise SnapshotError(f"the snapshot does not fit model {model.name}: {error}") from None
     return bank
+
+
+def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[int], None] = lambda done: None) -> int:
+    """Replay the records that came after the snapshot; how many readings they hold. `told` is called after each record
+    with the readings so far. JournalError where records are missing, RecordError where one is damaged."""
+    first, done = journal.first_sequence(), 0
+    if first is not None and shard.sequence < first:
+        raise JournalError(
+            f"records {shard.sequence} to {first - 1} are neither in a snapshot nor in the journal: put back the "
+            "snapshots or a backup"
+        )
+    for record in journal.read(shard.sequence):
+        shard.replay(record, model_of)
+        done += sum(len(readings.time) for readings in record.readings)
+        told(done)
+    journal.skip_to(shard.sequence)
+    return done
 
 
 def recover(shard: Shard, folder: Path, model_of: ModelOf) -> tuple[Path | None, list[str]]:

@@ -16,13 +16,13 @@ from models.contract import Bools, Floats
 from models.detector import Ticks
 from models.explain import shares, top_sensors
 from service import ring
-from service.admission import Admission, Index, Waves, admit
+from service.admission import Admission, Index, Waves, admit, in_waves
 from service.align import Verdict
 from service.bank import Bank
 from service.ingest.batch import Body
-from service.journal import ModelReadings
 from service.micro_batch import MicroBatch, gather
 from service.outcome import TOP_SENSORS, Outcome
+from service.records import ModelReadings
 from service.status import Flag, Reason, Status
 
 if TYPE_CHECKING:
@@ -73,15 +73,33 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
         waves = admission.waves
         if waves.sizes:
             x = x.take(waves.rows, axis=0)
-            ticks = bank.step(shard.columns["row"][waves.machines], x, waves, shard.centres(bank, waves.slot))
+            ticks = _step(shard, bank, x, waves)
             results = _judge(ticks, waves, missing)
             shard.follow_alarms(bank, waves, ticks, results.alarm, instant.now)
-            _remember(shard, waves, digest, results, instant)
+            _remember(shard, waves, digest, results, instant.now)
             _write(outcome, places[waves.rows], results)
             _name_sensors(outcome, batch, places[waves.rows], bank, ticks, bodies)
             kept.append(_keep(bank, waves, x, results))
         _repeat_new(admission, places, outcome)
     return batch, outcome, kept
+
+
+def replay(shard: Shard, bank: Bank, readings: ModelReadings, now: int) -> None:
+    """The same steps for readings that were admitted before; the outcomes that were answered stand."""
+    digest = ring.digests(readings.values, _missing(readings.values), bank.keys)
+    waves = in_waves(shard.columns, readings.slot, readings.time, bank.detector.gap_reset)
+    ticks = _step(shard, bank, readings.values.take(waves.rows, axis=0), waves)
+    rows = waves.rows
+    results = Results(
+        readings.status[rows], readings.reason[rows], readings.flags[rows], readings.score[rows],
+        readings.p_value[rows], np.zeros(len(rows), np.bool_),
+    )  # fmt: skip
+    shard.follow_alarms(bank, waves, ticks, results.alarm, now)
+    _remember(shard, waves, digest, results, now)
+
+
+def _step(shard: Shard, bank: Bank, x: Floats, waves: Waves) -> Ticks:
+    return bank.step(shard.columns["row"][waves.machines], x, waves, shard.centres(bank, waves.slot))
 
 
 def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) -> Iterator[tuple[Bank, Index, Index]]:
@@ -154,7 +172,7 @@ def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 
-def _remember(shard: Shard, waves: Waves, digest: NDArray[np.uint64], results: Results, instant: Instant) -> None:
+def _remember(shard: Shard, waves: Waves, digest: NDArray[np.uint64], results: Results, now: int) -> None:
     """Last times, and the results in the rings."""
     columns = shard.columns
     flags = results.flags
@@ -165,7 +183,7 @@ def _remember(shard: Shard, waves: Waves, digest: NDArray[np.uint64], results: R
     columns["ring_count"][waves.machines] += waves.counts
     time = waves.time if waves.rank is None else waves.time[waves.last()]
     columns["last_time"][waves.machines] = time
-    columns["heard"][waves.machines] = instant.now
+    columns["heard"][waves.machines] = now
 
 
 def _write(outcome: Outcome, places: Index, results: Results) -> None:

@@ -84,6 +84,15 @@ class Settings(BaseSettings):
     silent_check_seconds: Seconds = Field(5.0, description="Time between two looks for silent machines.")
     alarms_closed_max: Count = Field(10_000, description="Closed alarms that are kept.")
     snapshot_seconds: Seconds = Field(300.0, description="Time between two snapshots of the state.")
+    snapshot_readings_max: Count = Field(
+        1_000_000, description="Readings after which a snapshot is saved before its time: what a start may replay."
+    )
+    journal: bool = Field(
+        True, description="Every reading on disk before it is answered; false: only snapshots, for measuring."
+    )
+    journal_bytes_max: Count = Field(
+        500_000_000, description="Bytes of the journal, beyond which records that no kept snapshot needs are removed."
+    )
     snapshots_kept: int = Field(2, ge=1, le=100, description="Snapshots that are kept.")
     stop_seconds_max: Seconds = Field(30.0, description="Time for requests to finish after SIGTERM.")
 

@@ -26,8 +26,8 @@ from service.bank import Bank
 from service.columns import Columns
 from service.equipment import NO_BANK, EquipmentTable
 from service.ingest.batch import Body
-from service.journal import Record
 from service.outcome import BodyOutcome
+from service.records import ModelReadings, Record
 from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
@@ -54,6 +54,16 @@ class Counters:
     readings: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Status), np.int64))  # by status
     unknown_values: int = 0  # of sensors that the model does not know
     alarms: Counter[tuple[str, Kind]] = field(default_factory=Counter)  # opened, by model and kind
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a step has changed so far, for its record."""
+
+    alarms: list[Alarm] = field(default_factory=list)  # opened or closed
+    registered: list[tuple[int, str]] = field(default_factory=list)
+    followed: list[tuple[int, str]] = field(default_factory=list)
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +102,7 @@ class Shard:
         self.names: list[str] = []  # of sensors, over all models
         self._name_numbers: dict[str, int] = {}
         self._bank_of: dict[str, Bank] = {}
-        self._alarms: list[Alarm] = []  # opened or closed in this step
-        self._rows = 0  # of the record under way
+        self._under_way = Changes()  # of the record under way
 
     @property
     def columns(self) -> Columns:
@@ -123,7 +132,7 @@ class Shard:
                 outcome.reason[lo + refusal.row] = refusal.reason
             warnings = self._warnings(outcome.unknown.get(number, ()))
             outcomes.append(outcome.body(lo, hi, body.form == "rows", self.names, warnings))
-        return Stepped(outcomes, self._record("readings", now if received_at is None else received_at, kept))
+        return Stepped(outcomes, self._record("readings", now, received_at, kept))
 
     def _warnings(self, unknown: Sequence[str]) -> list[str]:
         """Sentences on the sensors of one body that its models do not know, each named once."""
@@ -133,11 +142,43 @@ class Shard:
         text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
         return text + [f"and {rest} more sensors that the model does not know"] * (rest > 0)
 
-    def _record(self, kind: str, received_at: int, readings: Sequence[scoring.ModelReadings]) -> Record:
-        record = Record(kind, self.number, self.sequence, received_at, readings, self._alarms)
+    def _record(
+        self,
+        kind: str,
+        now: int,
+        received_at: int | None,
+        readings: Sequence[ModelReadings] = (),
+        silenced: Sequence[int] = (),
+    ) -> Record:
+        changes, self._under_way = self._under_way, Changes()
+        received_at = now if received_at is None else received_at
+        record = Record(
+            kind, self.number, self.sequence, received_at, now, readings, changes.alarms, changes.registered,
+            changes.followed, silenced,
+        )  # fmt: skip
         self.sequence += 1
-        self._alarms, self._rows = [], 0
         return record
+
+    def replay(self, record: Record, model_of: Callable[[str], LoadedModel | None]) -> None:
+        """Do again what a record did; it must be the next one. Machines whose model is gone have no memory then."""
+        if record.sequence != self.sequence:
+            raise ValueError(f"record {record.sequence} is replayed after {self.sequence - 1}")
+        for slot, equipment in record.registered:
+            if self.register(equipment) != slot:
+                raise ValueError(f"record {record.sequence} registers slot {slot} of {equipment!r} out of order")
+        for slot, artifact_id in record.followed:
+            model = model_of(artifact_id) if artifact_id else None
+            if model is not None:
+                self.follow(slot, model)
+            elif self.columns["bank"][slot] != NO_BANK:
+                self.leave(slot)
+        for readings in record.readings:
+            model = model_of(readings.artifact_id)
+            if model is not None:
+                scoring.replay(self, self.bank(model), readings, record.now)
+        self.silence(record.silenced)
+        self._under_way = Changes()
+        self.sequence += 1
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -169,21 +210,34 @@ class Shard:
         if slot is None:
             if len(table) >= self.limits.equipment_max:
                 return -Reason.LIMIT
-            slot = table.add(equipment)
-        bank = self.bank(model)
-        if columns["bank"][slot] != bank.number:
-            if columns["bank"][slot] != NO_BANK:
-                self.leave(slot)
-            columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
-            columns["centre"][slot] = bank.detector.centre_index(equipment)
+            slot = self.register(equipment)
+        self.follow(slot, model)
         columns["generation"][slot] = self.generation
         return slot
+
+    def register(self, equipment: str) -> int:
+        """The slot of an equipment that is met for the first time."""
+        slot = self.equipment_table.add(equipment)
+        self._under_way.registered.append((slot, equipment))
+        return slot
+
+    def follow(self, slot: int, model: LoadedModel) -> None:
+        """An equipment follows a model from here on: nothing where it does already, else with an empty memory."""
+        columns, bank = self.columns, self.bank(model)
+        if columns["bank"][slot] == bank.number:
+            return
+        if columns["bank"][slot] != NO_BANK:
+            self.leave(slot)
+        columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
+        columns["centre"][slot] = bank.detector.centre_index(self.equipment_table.ids[slot])
+        self._under_way.followed.append((slot, model.artifact_id))
 
     def leave(self, slot: int) -> None:
         """An equipment stops following its model: its memory is forgotten, its open alarm ends."""
         columns = self.columns
         bank = self.banks.get(int(columns["bank"][slot]))
         columns["bank"][slot] = NO_BANK
+        self._under_way.followed.append((slot, ""))
         phases.store(columns, slot, phases.REST)
         self._close(self.equipment_table.ids[slot], "process", int(columns["last_time"][slot]))
         if bank is None:  # gone before it could be restored
@@ -242,25 +296,25 @@ class Shard:
             equipment = self.equipment_table.ids[waves.machines[machine]]
             for row, phase, transition in phases.walk(self.columns, self.rule, waves, ticks, machine):
                 if transition == "opened":
-                    self._open(bank, equipment, "process", phase.opened, self._rows + row)
+                    self._open(bank, equipment, "process", phase.opened, self._under_way.rows + row)
                 if phase.open:
                     alarm[row] = True
                     self._raise_peak(bank, equipment, ticks, row, phase)
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
-        self._rows += len(waves.rows)
+        self._under_way.rows += len(waves.rows)
 
     def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> None:
         name = alarm_id(self.number, self.sequence, row)
         alarm = Alarm(name, kind, equipment, bank.model.name, bank.model.version, start)
         self.book.open(alarm)
-        self._alarms.append(alarm)
+        self._under_way.alarms.append(alarm)
         self.counters.alarms[alarm.model, kind] += 1
 
     def _close(self, equipment: str, kind: Kind, end: int) -> None:
         alarm = self.book.close(equipment, kind, end)
         if alarm is not None:
-            self._alarms.append(alarm)
+            self._under_way.alarms.append(alarm)
 
     def _raise_peak(self, bank: Bank, equipment: str, ticks: Ticks, row: int, phase: phases.Phase) -> None:
         alarm = self.book.current(equipment, "process")
@@ -283,11 +337,15 @@ class Shard:
         heard = columns["heard"][:count]
         quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
         slots = np.flatnonzero(quiet).tolist()
+        self.silence(slots)
+        return self._record("event", now, received_at, silenced=slots) if slots else None
+
+    def silence(self, slots: Sequence[int]) -> None:
+        """Machines have fallen silent: an alarm each."""
         for row, slot in enumerate(slots):
-            columns["silent"][slot] = True
-            bank = self.banks[int(columns["bank"][slot])]
-            self._open(bank, self.equipment_table.ids[slot], "silent", int(heard[slot]), row)
-        return self._record("event", now if received_at is None else received_at, []) if slots else None
+            self.columns["silent"][slot] = True
+            bank = self.banks[int(self.columns["bank"][slot])]
+            self._open(bank, self.equipment_table.ids[slot], "silent", int(self.columns["heard"][slot]), row)
 
     def _end_silence(self, slot: int, now: int) -> None:
         self.columns["silent"][slot] = False

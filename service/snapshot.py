@@ -139,6 +139,18 @@ def put_aside(path: Path) -> Path:
         return path
 
 
+def sequence_of(path: Path) -> int:
+    """The sequence that a snapshot's name tells: that of the record after it.
+
+    >>> sequence_of(Path("snapshot-00000000000000000062.safetensors"))
+    62
+    """
+    found = NAME.fullmatch(path.name)
+    if found is None:
+        raise ValueError(f"{path.name} is not the name of a snapshot")
+    return int(found[1])
+
+
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,9 @@ import pytest
 from service.clock import EventClock, WallClock
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import QueueFull, Stopping, Unavailable
-from service.journal import Record, Unjournaled
+from service.journal import Unjournaled
 from service.outcome import BodyOutcome
+from service.records import Record
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, body, in_columns, normal, play, seconds, statuses
 

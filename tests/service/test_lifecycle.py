@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect
 from service import snapshot
 from service.body import BodyReader
 from service.errors import NotReady, Unavailable
-from service.journal import Record, Unjournaled
+from service.journal import Unjournaled
 from service.lifecycle import InFlight, Service
+from service.records import Record
 from tests.service.running import columns, run, settings
 from tests.service.test_app import is_problem
 
@@ -117,7 +118,7 @@ def test_a_last_snapshot_that_cannot_be_saved_is_a_failure(tmp_path, caplog):
 
     run(settings(tmp_path), scenario)
     assert ended == [True]
-    assert "the state since the last snapshot is lost" in caplog.text
+    assert "no snapshot could be saved" in caplog.text
 
 
 def test_a_snapshot_that_is_being_written_is_finished_before_the_last_one(tmp_path, monkeypatch):

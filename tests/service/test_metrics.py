@@ -6,9 +6,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.journal import ModelReadings
 from service.lifecycle import Service
 from service.metrics import AGE_SECONDS, SENTENCES, Ages, Exceedances, Metrics
+from service.records import ModelReadings
 from service.status import Status
 from tests.builders import process
 from tests.service.running import SENSORS, WARMUP, columns, rows, run, settings, time_of
