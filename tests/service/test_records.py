@@ -139,7 +139,7 @@ def test_the_checksum_covers_the_key(change: str) -> None:
 
 def test_readings_in_order_are_not_copied() -> None:
     one = ModelReadings(
-        "a", np.array([0, 1]), np.array([5, 5]), np.zeros((2, 1)), *(np.zeros(2, dtype) for dtype in ("u1", "u1", "u2")),
-        np.zeros(2, np.float32), np.zeros(2, np.float32),
+        "a", np.array([0, 1]), np.array([5, 5]), np.zeros((2, 1)),
+        *(np.zeros(2, dtype) for dtype in ("u1", "u1", "u2", "f4", "f4")),
     )  # fmt: skip
     assert one.ordered() is one
