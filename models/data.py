@@ -2,6 +2,8 @@
 
     file -> table (files, dialect, workbooks) -> roles -> ticks (wide, long, --map) -> series
 
+The steps are in `models/exports/`; this module shows their order.
+
 A row of a recording is a row of a file; where the file is long (tag, time, value) it is a tick, joined by machine and
 time; where a map makes several machines of a row, it is one row for each of them.
 """
@@ -14,20 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
-from models.cells import Words
 from models.contract import Bools, DataError, Floats
-from models.files import open_table
-from models.findings import Finding, some
-from models.inspect import inspect
-from models.long import long
-from models.roles import Options as ColumnOptions
-from models.roles import find_roles, unknown
-from models.selection import Selection, selection
-from models.series import STATUSES, Series, build
-from models.tags import read_tags
-from models.ticks import Reading, Ticks, wide
-from models.timestamps import TimeTexts
-from models.zones import check_zone
+from models.exports.cells import Words
+from models.exports.files import open_table
+from models.exports.findings import Finding, some
+from models.exports.long import long
+from models.exports.roles import Options as ColumnOptions
+from models.exports.roles import find_roles, unknown
+from models.exports.selection import Selection, selection
+from models.exports.series import STATUSES, Series, build
+from models.exports.survey import survey
+from models.exports.tags import read_tags
+from models.exports.ticks import Reading, Ticks, wide
+from models.exports.timestamps import TimeTexts
+from models.exports.zones import check_zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options:
         rows += len(ticks.time)
     findings += _missing_words(reading.words)
     interval = _interval(series)
-    findings += inspect(series, sensors, interval)
+    findings += survey(series, sensors, interval)
     return Recording(
         sensors, tuple(units.get(name, "") for name in sensors), interval, rows,
         TimeTexts(np.concatenate([ticks.time for ticks in files]), raw), np.concatenate(equipment).tolist(),

@@ -12,8 +12,8 @@ from typing import Any
 from models import artifact
 from models.contract import ModelError
 from models.data import DataOptions, Recording, Series, read, segments
+from models.exports.timestamps import rfc3339
 from models.preprocess import Segment
-from models.timestamps import rfc3339
 from models.train import Options, Training, gap_reset_ticks, train
 from service.commands.console import facts, progress
 

@@ -5,8 +5,8 @@ import pytest
 
 from models.contract import DataError
 from models.data import segments
-from models.selection import condition, duration, period, row_range, selection
-from tests.models.exporting import HEADER, minutes, recorded, rows
+from models.exports.selection import condition, duration, period, row_range, selection
+from tests.models.exports.exporting import HEADER, minutes, recorded, rows
 
 MINUTE = 60_000_000
 

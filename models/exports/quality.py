@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from models.cells import Origin, Words
 from models.contract import Bools
+from models.exports.cells import Origin, Words
 
 GOOD_WORDS = frozenset({"good", "ok", "g", "valid", "true", "yes", "normal", "正常", "良"})
 BAD_WORDS = frozenset(

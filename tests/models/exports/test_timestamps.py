@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract import DataError
-from models.timestamps import NO_TIME, TimeTexts, are_clocks, are_dates, looks_like, parse, rfc3339
-from tests.models.exporting import recorded
+from models.exports.timestamps import NO_TIME, TimeTexts, are_clocks, are_dates, looks_like, parse, rfc3339
+from tests.models.exports.exporting import recorded
 
 NOON = "2026-11-24T13:05:00Z"
 

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from models.contract import MICROSECONDS, Bools, DataError, Floats, Ints
-from models.roles import unknown
-from models.timestamps import parse
-from models.zones import localise
+from models.exports.roles import unknown
+from models.exports.timestamps import parse
+from models.exports.zones import localise
 
 OPERATORS: dict[str, Callable[[Floats, float], Bools]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt, "<": operator.lt,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from models.cells import Origin, Words, is_text, numbers, shown
 from models.contract import Bools, DataError, Floats
-from models.findings import Finding, some
+from models.exports.cells import Origin, Words, is_text, numbers, shown
+from models.exports.findings import Finding, some
 
 Kinds = dict[int, type[pl.String] | type[pl.Float64]]  # position of a column -> how it is read
 TEXT_COLUMNS = 16  # columns that are held as text at once

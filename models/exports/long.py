@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from models.cells import Origin, numbers
 from models.contract import Bools, DataError, Floats, Ints
-from models.findings import Finding, plural
-from models.quality import is_good
-from models.roles import Roles
-from models.tables import Table
-from models.tags import Place
-from models.ticks import Reading, Ticks, coded, label_of, machines_of, read_times, say_unmapped
-from models.timestamps import NO_TIME
+from models.exports.cells import Origin, numbers
+from models.exports.findings import Finding, plural
+from models.exports.quality import is_good
+from models.exports.roles import Roles
+from models.exports.tables import Table
+from models.exports.tags import Place
+from models.exports.ticks import Reading, Ticks, coded, label_of, machines_of, read_times, say_unmapped
+from models.exports.timestamps import NO_TIME
 
 SPARSE = 0.5  # share of cells without a value from which tags are said to be recorded at different times
 

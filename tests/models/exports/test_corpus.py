@@ -1,4 +1,4 @@
-"""Exports as historians, loggers and control systems write them (in `exports/`, written by us), each read as it is."""
+"""Exports as historians, loggers and control systems write them (in `corpus/`, written by us), each read as it is."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from models.data import DataOptions, Recording, read
-from tests.models.exporting import kinds
+from tests.models.exports.exporting import kinds
 
-EXPORTS = Path(__file__).parent / "exports"
+CORPUS = Path(__file__).parent / "corpus"
 SECOND = 1_000_000
 
 
 def export(name: str, **options: object) -> Recording:
-    return read([EXPORTS / name], DataOptions(**options))  # type: ignore[arg-type]
+    return read([CORPUS / name], DataOptions(**options))  # type: ignore[arg-type]
 
 
 CASES = {
@@ -46,11 +46,11 @@ def test_an_export_is_read_without_any_option(name: str) -> None:
 
 def test_every_export_is_read_by_a_test() -> None:
     others = {"historian_long.csv", "historian_tags.csv", "clock_change_berlin.csv"}
-    assert {path.name for path in EXPORTS.iterdir()} == {*CASES, *others}
+    assert {path.name for path in CORPUS.iterdir()} == {*CASES, *others}
 
 
 def test_a_long_export_of_a_historian_is_read_with_its_map() -> None:
-    found = export("historian_long.csv", map=EXPORTS / "historian_tags.csv")
+    found = export("historian_long.csv", map=CORPUS / "historian_tags.csv")
     assert (found.sensors, found.units) == (("flow", "discharge pressure"), ("m3/h", "bar"))
     assert [series.equipment for series in found.series] == ["pump-7"]
     assert np.argwhere(np.isnan(found.series[0].values)).tolist() == [[2, 0], [3, 1]]

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.contract import DataError
-from models.findings import Finding, some
-from models.tables import Table
-from models.timestamps import are_clocks, are_dates, looks_like
+from models.exports.findings import Finding, some
+from models.exports.tables import Table
+from models.exports.timestamps import are_clocks, are_dates, looks_like
 
 TIME = (
     "timestamp", "datetime", "time", "date time", "time stamp", "date", "ts", "utc", "utc time", "local time",

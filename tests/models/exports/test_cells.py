@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.cells import MISSING_WORDS, Origin, Words, is_text, numbers, shown
 from models.contract import DataError
+from models.exports.cells import MISSING_WORDS, Origin, Words, is_text, numbers, shown
 
 ORIGIN = Origin(Path("pump.csv"), lambda row: row + 2)
 

@@ -11,10 +11,10 @@ from typing import Literal
 import polars as pl
 
 from models.contract import DataError
-from models.dialect import SAMPLE_BYTES, Dialect, decode, detect
-from models.findings import Finding
-from models.tables import Kinds, Table
-from models.workbooks import open_workbook
+from models.exports.dialect import SAMPLE_BYTES, Dialect, decode, detect
+from models.exports.findings import Finding
+from models.exports.tables import Kinds, Table
+from models.exports.workbooks import open_workbook
 
 SAMPLE_LINES_MIN = 10  # lines that are looked at at least, however long they are
 

@@ -5,7 +5,7 @@ import pytest
 
 from models.contract import DataError
 from models.data import DataOptions, read
-from tests.models.exporting import kinds, recorded, written
+from tests.models.exports.exporting import kinds, recorded, written
 
 HEADER = "TagName;Timestamp;Value;Quality"
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.findings import frozen_runs, gap_steps, is_constant, shutdown_runs, some
+from models.exports.findings import frozen_runs, gap_steps, is_constant, shutdown_runs, some
 
 
 def test_a_sensor_without_any_value_is_not_constant() -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.contract import Bools, DataError, Floats, Ints
-from models.findings import Finding, plural, some
-from models.selection import Selection, column_of
-from models.ticks import Ticks
-from models.timestamps import NO_TIME, rfc3339
+from models.exports.findings import Finding, plural, some
+from models.exports.selection import Selection, column_of
+from models.exports.ticks import Ticks
+from models.exports.timestamps import NO_TIME, rfc3339
 
 STATUSES = ("used", "outside", "excluded", "duplicate", "conflict", "bad_time")
 USED, OUTSIDE, EXCLUDED, DUPLICATE, CONFLICT, BAD_TIME = range(len(STATUSES))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.cells import Origin
 from models.contract import DataError
-from models.files import open_table
-from models.findings import some
-from models.roles import TAG, UNIT, folded
+from models.exports.cells import Origin
+from models.exports.files import open_table
+from models.exports.findings import some
+from models.exports.roles import TAG, UNIT, folded
 
 COLUMNS = {
     "tag": TAG[:6],

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from models.inspect import inspect, lasting
-from models.series import Series
+from models.exports.series import Series
+from models.exports.survey import lasting, survey
 from tests.builders import process
 
 SECOND = 1_000_000
@@ -18,7 +18,7 @@ def series(
 
 def found(*parts: Series) -> dict[str, str]:
     names = tuple(f"s{i}" for i in range(parts[0].values.shape[1]))
-    return {finding.kind: finding.text for finding in inspect(parts, names, SECOND)}
+    return {finding.kind: finding.text for finding in survey(parts, names, SECOND)}
 
 
 def test_a_moving_process_gives_no_finding() -> None:

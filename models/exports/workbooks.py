@@ -8,9 +8,9 @@ import fastexcel
 import polars as pl
 
 from models.contract import DataError
-from models.dialect import SAMPLE_LINES, lay_out
-from models.findings import Finding, some
-from models.tables import Kinds, Table
+from models.exports.dialect import SAMPLE_LINES, lay_out
+from models.exports.findings import Finding, some
+from models.exports.tables import Kinds, Table
 
 
 def open_workbook(path: Path) -> Table:

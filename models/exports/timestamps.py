@@ -2,7 +2,7 @@
 
 A column is read in one way from top to bottom. Where its cells allow two (03/04/2026), the data decides: a day over 12,
 or a step over midnight that is a day in one reading and a month in the other. Where neither is there, it is an error
-that asks for --time-format. Local times become UTC in `models/zones.py`.
+that asks for --time-format. Local times become UTC in `models/exports/zones.py`.
 """
 
 from __future__ import annotations

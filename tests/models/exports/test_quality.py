@@ -3,9 +3,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from models.cells import Origin, Words
 from models.contract import DataError
-from models.quality import is_good
+from models.exports.cells import Origin, Words
+from models.exports.quality import is_good
 
 ORIGIN = Origin(Path("pump.csv"), lambda row: row + 2)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.contract import DataError
-from models.dialect import decode, detect, lay_out, unit_in
+from models.exports.dialect import decode, detect, lay_out, unit_in
 
 PATH = Path("pump.csv")
 ROWS = [["time", "flow", "pressure"], ["2026-11-24 13:00", "1.5", "2"], ["2026-11-24 13:01", "1.5", "2"]]

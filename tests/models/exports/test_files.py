@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.contract import DataError
 from models.data import DataOptions, Recording, read
-from tests.models.exporting import HEADER, kinds, recorded, rows, written
+from tests.models.exports.exporting import HEADER, kinds, recorded, rows, written
 
 JAPANESE = ("日時,入口圧力,モータ電流", "2026/11/24 13:00:00,1.5,20", "2026/11/24 13:00:10,1.6,21")
 

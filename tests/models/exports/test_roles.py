@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.contract import DataError
-from tests.models.exporting import minutes, recorded
+from tests.models.exports.exporting import minutes, recorded
 
 
 @pytest.mark.parametrize(

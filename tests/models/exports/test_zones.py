@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.contract import DataError
-from models.zones import check_zone, localise
+from models.exports.zones import check_zone, localise
 
 MINUTE = 60_000_000
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from models.cells import Words, numbers
 from models.contract import DataError, Floats, Ints
-from models.findings import Finding, plural, some
-from models.roles import Roles
-from models.tables import Table
-from models.tags import Place, TagMap
-from models.timestamps import parse
-from models.zones import localise
+from models.exports.cells import Words, numbers
+from models.exports.findings import Finding, plural, some
+from models.exports.roles import Roles
+from models.exports.tables import Table
+from models.exports.tags import Place, TagMap
+from models.exports.timestamps import parse
+from models.exports.zones import localise
 
 
 @dataclass(slots=True)

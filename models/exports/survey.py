@@ -8,12 +8,12 @@ from itertools import combinations
 import numpy as np
 
 from models.contract import MICROSECONDS, Ints
-from models.findings import Finding, frozen_runs, gap_steps, is_constant, plural, shutdown_runs, some
-from models.series import Series
-from models.timestamps import rfc3339
+from models.exports.findings import Finding, frozen_runs, gap_steps, is_constant, plural, shutdown_runs, some
+from models.exports.series import Series
+from models.exports.timestamps import rfc3339
 
 
-def inspect(series: Sequence[Series], sensors: tuple[str, ...], interval: int) -> list[Finding]:
+def survey(series: Sequence[Series], sensors: tuple[str, ...], interval: int) -> list[Finding]:
     """Findings over the ticks that are used, one for each kind."""
     used = [_used(one) for one in series if one.use.any()]
     several = len({one.equipment for one in series}) > 1
