@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +26,6 @@ class State:
 
     def __len__(self) -> int:
         return len(self.warm_left)
-
-    def take(self, slots: NDArray[np.intp]) -> State:
-        """A copy of the state of some machines."""
-        return State(*(getattr(self, f.name)[slots] for f in fields(self)))
-
-    def put(self, slots: NDArray[np.intp], part: State) -> None:
-        """Write the state of some machines back."""
-        for f in fields(self):
-            getattr(self, f.name)[slots] = getattr(part, f.name)
 
 
 @dataclass(slots=True)

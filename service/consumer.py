@@ -34,7 +34,6 @@ class BatchReport:
     """What one micro-batch took, for the metrics: seconds to score, and seconds to make it safe."""
 
     bodies: list[Body]
-    outcomes: list[BodyOutcome]
     record: Record
     now: int
     step_seconds: float
@@ -154,7 +153,7 @@ class Consumer:
         for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
-        self.observe(BatchReport(bodies, stepped.outcomes, stepped.record, now, middle - start, timer() - middle))
+        self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
 
     async def _make_safe(self, record: Record) -> None:
         self._settled.clear()

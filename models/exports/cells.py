@@ -166,8 +166,3 @@ def _expected(value: str, name: str) -> tuple[str, str]:
         return "a number without separators of thousands, with one decimal sign in the whole file", ""
     advice = f"--missing {value!r} if it stands for no value; --ignore {name!r} to leave it out"
     return "a number or an empty field", advice if value.isprintable() and len(value) <= 60 else ""
-
-
-def all_finite(values: Floats) -> bool:
-    """Whether no value (n, d) is infinite; NaN is allowed."""
-    return not any(np.isinf(values[start : start + 65536]).any() for start in range(0, len(values), 65536))

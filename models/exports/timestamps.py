@@ -23,12 +23,12 @@ YEARS = (1900, 2261)
 SMOOTH_STEP = 4 * DAY  # a step over midnight that is no longer than that tells how dates are written
 EXCEL_EPOCH = -25_569 * DAY  # 1899-12-30
 NUMBERS = (
-    ("Excel days", 20_000, 80_000, DAY, EXCEL_EPOCH),
-    ("epoch seconds", 1e8, 1e10, MICROSECONDS, 0),
-    ("epoch milliseconds", 1e11, 1e13, 1_000, 0),
-    ("epoch microseconds", 1e14, 1e16, 1, 0),
-    ("epoch nanoseconds", 1e17, 9.2e18, 0.001, 0),
-)  # name, lowest and highest plausible number, microseconds in one, microseconds at zero
+    (20_000, 80_000, DAY, EXCEL_EPOCH),  # days, as Excel counts them
+    (1e8, 1e10, MICROSECONDS, 0),  # seconds since 1970
+    (1e11, 1e13, 1_000, 0),  # milliseconds
+    (1e14, 1e16, 1, 0),  # microseconds
+    (1e17, 9.2e18, 0.001, 0),  # nanoseconds
+)  # lowest and highest plausible number, microseconds in one, microseconds at zero
 
 ZONE_HOURS = {"z": 0, "utc": 0, "gmt": 0, "jst": 9, "cet": 1, "mez": 1, "cest": 2, "mesz": 2}
 MONTHS = {
@@ -51,17 +51,19 @@ CLOCK = (
     r"\s*(?P<after>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>[A-Za-z]{1,4}|[+-]\d{2}(?::?\d{2})?)?"
 )
 WEEKDAY = r"(?:[^\W\d_]{2,9}\.?,?\s+)?"
-DATES = {
-    "year-month-day": r"(?P<y>\d{4})\s*[-/.年]\s*(?P<m>\d{1,2})\s*[-/.月]\s*(?P<d>\d{1,2})\s*日?(?:\s*\([^)]*\))?",
-    "three numbers": r"(?P<first>\d{1,2})[-/.](?P<middle>\d{1,2})[-/.](?P<last>\d{4}|\d{2})",
-    "day name year": WEEKDAY + r"(?P<d>\d{1,2})[-\s./]*(?P<name>[^\W\d_]{3,10})\.?[-\s./,]*(?P<y>\d{4}|\d{2})",
-    "name day year": WEEKDAY + r"(?P<name>[^\W\d_]{3,10})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})",
-}
-PATTERNS = {name: rf"^{date}(?:(?:\s*[T,]\s*|\s+|日){CLOCK})?$" for name, date in DATES.items()} | {
-    "digits": r"^(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:[T _-]?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?"
-    r"(?:[.,](?P<fraction>\d{1,9}))?(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?$"
-}
-DATE_ONLY = re.compile("^(?:" + "|".join(re.sub(r"\?P<\w+>", "?:", date) for date in DATES.values()) + r"|\d{8})$")
+DATES = (  # year month day; three numbers; day, name of month, year; name of month, day, year
+    r"(?P<y>\d{4})\s*[-/.年]\s*(?P<m>\d{1,2})\s*[-/.月]\s*(?P<d>\d{1,2})\s*日?(?:\s*\([^)]*\))?",
+    r"(?P<first>\d{1,2})[-/.](?P<middle>\d{1,2})[-/.](?P<last>\d{4}|\d{2})",
+    WEEKDAY + r"(?P<d>\d{1,2})[-\s./]*(?P<name>[^\W\d_]{3,10})\.?[-\s./,]*(?P<y>\d{4}|\d{2})",
+    WEEKDAY + r"(?P<name>[^\W\d_]{3,10})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})",
+)
+PATTERNS = (
+    *(rf"^{date}(?:(?:\s*[T,]\s*|\s+|日){CLOCK})?$" for date in DATES),
+    # digits alone
+    r"^(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:[T _-]?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?"
+    r"(?:[.,](?P<fraction>\d{1,9}))?(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?$",
+)
+DATE_ONLY = re.compile("^(?:" + "|".join(re.sub(r"\?P<\w+>", "?:", date) for date in DATES) + r"|\d{8})$")
 CLOCK_ONLY = re.compile("^" + re.sub(r"\?P<\w+>", "?:", CLOCK) + "$")
 QUICK_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f")
 ADVICE = "name it with --time-format, such as '%d/%m/%Y %H:%M:%S' or '%m/%d/%Y %I:%M %p'"
@@ -69,14 +71,10 @@ ADVICE = "name it with --time-format, such as '%d/%m/%Y %H:%M:%S' or '%m/%d/%Y %
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """`us` (n,) microseconds, NO_TIME where a cell is no time; of UTC, but local where `naive` (n,) is set.
-
-    `form` says in words how the cells were read.
-    """
+    """`us` (n,) microseconds, NO_TIME where a cell is no time; of UTC, but local where `naive` (n,) is set."""
 
     us: Ints
     naive: Bools
-    form: str = ""
 
     @property
     def read(self) -> Bools:
@@ -113,13 +111,13 @@ def _typed(cells: pl.Series, place: str) -> Times:
 def _numbers(cells: pl.Series) -> Times:
     """Epoch and Excel numbers; the unit is the one in whose range the middle of them lies."""
     values = cells.fill_null(0).to_numpy()
-    plausible = values[values >= NUMBERS[0][1]]
+    plausible = values[values >= NUMBERS[0][0]]
     middle = float(np.median(plausible)) if len(plausible) else 0.0
-    for form, low, high, unit, zero in NUMBERS:
+    for low, high, unit, zero in NUMBERS:
         if low <= middle < high:
             fits = (values >= low) & (values < high)
             us = np.where(fits, _scaled(np.where(fits, values, 0), unit) + zero, NO_TIME)
-            return Times(us, np.full(len(us), unit == DAY), form)
+            return Times(us, np.full(len(us), unit == DAY))
     return _none(len(values))
 
 
@@ -150,7 +148,7 @@ def _formatted(text: pl.Series, time_format: str, place: str) -> Times:
         first = next((cell for cell in text if cell), "")
         raise DataError(f"{place}: found {first!r}; expected a time written as --time-format {time_format!r} says")
     us = found.dt.epoch("us").fill_null(NO_TIME).to_numpy()
-    return Times(us, np.full(len(us), not zoned), time_format)
+    return Times(us, np.full(len(us), not zoned))
 
 
 def _quick(text: pl.Series) -> Times | None:
@@ -170,15 +168,15 @@ def _plausible(found: pl.Series) -> bool:
 
 
 def _any_form(text: pl.Series, place: str) -> Times:
-    us, naive, forms = np.full(text.len(), NO_TIME), np.zeros(text.len(), np.bool_), []
+    us, naive = np.full(text.len(), NO_TIME), np.zeros(text.len(), np.bool_)
     digits = text.str.replace(",", ".", literal=True)
     numeric = digits.str.contains(r"^\d+(\.\d+)?$").fill_null(False)
     if numeric.any() and not text.filter(numeric).str.contains(r"^(19|20)\d{6}(\d{4}|\d{6})?$").all():
         whole = not digits.filter(numeric).str.contains(".", literal=True).any()
         cells = digits.set(~numeric, None).cast(pl.Int64 if whole else pl.Float64, strict=False)
         found = _numbers(cells)
-        us, naive, forms = found.us.copy(), found.naive & found.read, [found.form]
-    for name, pattern in PATTERNS.items():
+        us, naive = found.us.copy(), found.naive & found.read
+    for pattern in PATTERNS:
         open_rows = np.flatnonzero(us == NO_TIME)
         if not len(open_rows):
             break
@@ -189,8 +187,7 @@ def _any_form(text: pl.Series, place: str) -> Times:
         rows = open_rows[hits.to_numpy()]
         found = _matched(rest.filter(hits), pattern, place)
         us[rows], naive[rows] = found.us, found.naive
-        forms.append(found.form or name)
-    return Times(us, naive, " or ".join(forms))
+    return Times(us, naive)
 
 
 def _matched(text: pl.Series, pattern: str, place: str) -> Times:
@@ -198,11 +195,11 @@ def _matched(text: pl.Series, pattern: str, place: str) -> Times:
     clock = _clock_us(parts)
     shift, zoned = _zone_us(parts)
     if "first" in parts.columns:
-        date, form = _three_numbers(parts, clock, text, place)
+        date = _three_numbers(parts, clock, text, place)
     else:
-        date, form = _date_us(_year(parts, "y"), _month(parts), _ints(parts, "d")), ""
+        date = _date_us(_year(parts, "y"), _month(parts), _ints(parts, "d"))
     bad = (date == NO_TIME) | (clock == NO_TIME) | (shift == NO_TIME)
-    return Times(np.where(bad, NO_TIME, date + np.where(bad, 0, clock - shift)), ~zoned, form)
+    return Times(np.where(bad, NO_TIME, date + np.where(bad, 0, clock - shift)), ~zoned)
 
 
 def _month(parts: pl.DataFrame) -> Ints:
@@ -268,7 +265,7 @@ def _date_us(year: Ints, month: Ints, day: Ints) -> Ints:
     return np.where(good, days.astype(np.int64) * DAY, NO_TIME)
 
 
-def _three_numbers(parts: pl.DataFrame, clock: Ints, text: pl.Series, place: str) -> tuple[Ints, str]:
+def _three_numbers(parts: pl.DataFrame, clock: Ints, text: pl.Series, place: str) -> Ints:
     """Midnight of dates such as 03/04/2026, in the one order that the data allows."""
     first, middle, year = _ints(parts, "first"), _ints(parts, "middle"), _year(parts, "last")
     dates = {"day/month/year": _date_us(year, middle, first), "month/day/year": _date_us(year, first, middle)}
@@ -281,10 +278,10 @@ def _three_numbers(parts: pl.DataFrame, clock: Ints, text: pl.Series, place: str
     left = {order: date for order, date in dates.items() if unread[order] == fewest}
     smooth = {order: date for order, date in left.items() if _is_smooth(date, clock)}
     left = smooth if len(smooth) == 1 else left
-    order, date = next(iter(left.items()))
+    date = next(iter(left.values()))
     if any((other != date).any() for other in left.values()):
         raise DataError(f"{place}: found {text[0]!r}, which may be {' or '.join(left)}; {ADVICE}")
-    return date, order
+    return date
 
 
 def _is_smooth(date: Ints, clock: Ints) -> bool:

@@ -38,13 +38,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
         told("reading", 0.0)
         recording = read(data, data_options)
         parts = normal_segments(recording, options)
-        options = Options(
-            shape=options.shape,
-            false_alarm_rate=options.false_alarm_rate,
-            blocks=options.blocks,
-            name=options.name or name_of(out),
-            version=version,
-        )
+        options = replace(options, name=options.name or name_of(out), version=version)
         used = sum(len(p.x) for p in parts)
         training = train(
             parts,
@@ -68,7 +62,7 @@ def normal_segments(recording: Recording, options: Options) -> list[Segment]:
     """Contiguous rows to train on, machine by machine, those labelled as faulty left out."""
     gap = gap_reset_ticks(options.shape) * recording.interval
     return [
-        Segment(series.equipment, series.values[part], part.start)
+        Segment(series.equipment, series.values[part])
         for series in map(without_faults, recording.series)
         for part in segments(series, gap)
     ]

@@ -79,8 +79,3 @@ class Body:
     refused: list[Refusal] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
-
-    @property
-    def admitted(self) -> int:
-        """Readings that go on to the shard."""
-        return self.received - len(self.refused)
