@@ -8,7 +8,6 @@ fails, when a field is unknown or the format newer than this program, and when t
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from models.contract import Floats, ModelError
 from models.detector import Detector, Scoring
+from models.disk import write_durably
 from models.drift import DriftReference
 from models.lmn import LinearMemoryNetwork
 from models.score import STATISTICS
@@ -140,21 +140,6 @@ def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: 
     write_durably(folder / TENSORS, blob)
     write_durably(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return manifest
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file by temp file, fsync, rename, fsync of the folder: a crash leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def identify(manifest: Manifest) -> str:

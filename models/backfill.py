@@ -13,6 +13,7 @@ import numpy as np
 from models.contract import Bools, DataError, Floats, Floats32, Ints
 from models.detector import Detector
 from models.episodes import EpisodeRule, Phase, advance
+from models.gaps import first_after_gap
 
 CHUNK = 8192  # ticks whose outcomes are held at once
 
@@ -54,15 +55,6 @@ def arrange(values: Floats, columns: Ints) -> Floats:
     return np.ascontiguousarray(arranged)
 
 
-def gaps(time: Ints, limit: int) -> Bools:
-    """Ticks (n,) that come more than `limit` microseconds after the one before.
-
-    >>> gaps(np.array([0, 10, 30]), 15)
-    array([False, False,  True])
-    """
-    return np.diff(time, prepend=time[:1]) > limit
-
-
 def score_series(
     detector: Detector,
     equipment: str,
@@ -81,7 +73,7 @@ def score_series(
         np.zeros(n, np.bool_),
         np.full(n, -1),
     )
-    reset = gaps(time, detector.gap_reset)
+    reset = first_after_gap(time, detector.gap_reset)
     state, phase = detector.init_state(1), Phase()
     centre = detector.centre_index(equipment)
     for start in range(0, n, CHUNK):

@@ -30,6 +30,7 @@ from models.exports.tags import read_tags
 from models.exports.ticks import Reading, Ticks, wide
 from models.exports.timestamps import TimeTexts
 from models.exports.zones import check_zone
+from models.gaps import first_after_gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ def segments(series: Series, gap: int) -> list[slice]:
     """
     if not len(series.time):
         return []
-    cut = np.concatenate([[True], (np.diff(series.time) > gap) | (np.diff(series.use.astype(np.int8)) != 0)])
+    cut = first_after_gap(series.time, gap)
+    cut[0] = True
+    cut[1:] |= series.use[1:] != series.use[:-1]
     starts = np.flatnonzero(cut)
     stops = np.append(starts[1:], len(cut))
     return [slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True) if series.use[a]]

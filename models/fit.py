@@ -148,6 +148,11 @@ def second_moments(residual: Floats) -> tuple[Floats, Floats]:
     return filled.T @ filled, weight.T @ weight
 
 
+def summed(moments: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Second moments of several stretches -> those of all."""
+    return np.sum([products for products, _ in moments], axis=0), np.sum([rows for _, rows in moments], axis=0)
+
+
 def shrunk_covariance(products: Floats, rows: Floats) -> Floats:
     """Oracle approximating shrinkage of second moments towards a multiple of the identity (Chen et al. 2010):
     `products` (d, d) sums, `rows` (d, d) counts -> (d, d), positive definite."""

@@ -25,12 +25,13 @@ from models.artifact import (
     versions,
 )
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
-from models.contract import Bools, Floats, Floats32, ModelError
+from models.contract import MICROSECONDS, Bools, Floats, Floats32, ModelError
 from models.detector import Detector, Scoring, State, Ticks
 from models.drift import DriftReference
 from models.explain import conditional_residual
-from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance
-from models.laes import Block, LagStatistics
+from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance, summed
+from models.gaps import gap_reset_ticks
+from models.laes import lag_statistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS
@@ -38,7 +39,6 @@ from models.settling import settling_ticks
 
 Progress = Callable[[str, float], None]
 FILL_ROUNDS = 2
-GAP_TICKS_MIN = 10
 DRIFT_ROWS_MAX = 50_000
 STABLE_RADIUS_MAX = 0.9995
 
@@ -70,11 +70,6 @@ class Training:
     @property
     def model(self) -> LoadedModel:
         return LoadedModel(self.manifest, self.detector, self.drift)
-
-
-def gap_reset_ticks(shape: Shape) -> int:
-    """Ticks without a reading after which what the memory holds is of no use: its own window."""
-    return max(shape.window, GAP_TICKS_MIN)
 
 
 def train(
@@ -138,14 +133,10 @@ def fill_missing(runs: list[Floats], shape: Shape) -> tuple[list[Floats], list[B
         return runs, None
     filled = [np.nan_to_num(z, nan=0.0) for z in runs]
     for _ in range(FILL_ROUNDS):
-        sums = LagStatistics.empty(filled[0].shape[1], shape.window)
-        for z in filled:
-            sums = sums + Block.of(z, shape.window).closed()
-        core = fit_core(filled, sums, shape, seen)
+        core = fit_core(filled, lag_statistics(filled, shape.window), shape, seen)
         residuals = [core.residuals(z) for z in filled]
         moments = [second_moments(np.where(s, e, np.nan)) for e, s in zip(residuals, seen, strict=True)]
-        covariance = shrunk_covariance(*(np.sum([m[i] for m in moments], axis=0) for i in (0, 1)))
-        precision = np.linalg.inv(covariance)
+        precision = np.linalg.inv(shrunk_covariance(*summed(moments)))
         for z, e, s in zip(filled, residuals, seen, strict=True):
             rows = np.flatnonzero(~s.all(1))
             estimate = conditional_residual(np.where(s[rows], e[rows], 0.0), ~s[rows], precision)
@@ -219,7 +210,7 @@ def _detector(
         scoring=scoring,
         warmup=warmup,
         interval=interval,
-        gap_reset=gap_reset_ticks(options.shape) * interval,
+        gap_reset=gap_reset_ticks(options.shape.window) * interval,
         equipment=scaling.equipment,
         centres=scaling.centres,
     )
@@ -309,7 +300,7 @@ def _manifest(
 class LinearMemoryDetector:
     """The detector contract over `train`: hyper-parameters in, `detector_` out."""
 
-    def __init__(self, sensors: tuple[str, ...], options: Options | None = None, interval: int = 1_000_000) -> None:
+    def __init__(self, sensors: tuple[str, ...], options: Options | None = None, interval: int = MICROSECONDS) -> None:
         self.sensors, self.options, self.interval = sensors, options or Options(), interval
 
     def fit(self, segments: list[Floats]) -> LinearMemoryDetector:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.gaps import after_gap
 from service import ring
-from service.align import Verdict, after_gap, align, in_order
-from service.columns import Columns
+from service.align import NEVER, Verdict, align, in_order
+from service.columns import Columns, Index
 
-Index = NDArray[np.intp]
 RADIX_SORTED = 1 << 16  # slots below it sort in linear time
 
 
@@ -141,7 +141,7 @@ def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[
     """From readings sorted by machine to readings in wave order."""
     slot, starts = slots[order], _starts(slots[order])
     count = len(order)
-    reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap)
+    reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap) & (before != NEVER)
     if reset is not None and not reset.any():
         reset = None
     if len(starts) == count:  # one reading a machine: one wave

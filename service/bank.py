@@ -13,11 +13,10 @@ from models.contract import Floats, Floats32
 from models.detector import State, Ticks
 from models.drift import DriftMonitor
 from service.admission import Waves
-from service.columns import Columns, Field
+from service.columns import Columns, Field, Index
 from service.micro_batch import MicroBatch
 from service.ring import digest_key
 
-Index = NDArray[np.intp]
 DRIFT_READINGS_MIN = 64  # that the drift monitor takes at once
 MAPPED_NAMES_MAX = 100_000  # sensors in all tuples whose mapping is remembered
 

@@ -27,7 +27,7 @@ from service.ingest.batch import Limits
 from service.journal import Unjournaled
 from service.metrics import Metrics
 from service.registry import Registry, RegistryLimits, Routing, View
-from service.settings import Settings
+from service.settings import MODELS, SNAPSHOTS, Settings
 from service.shard import Shard, ShardLimits
 
 log = logging.getLogger("limen")
@@ -98,7 +98,7 @@ class Service:
     @property
     def snapshots(self) -> Path:
         """Folder of the snapshots."""
-        return self.settings.data_dir / "snapshots"
+        return self.settings.data_dir / SNAPSHOTS
 
     def check_ready(self) -> None:
         """Raises NotReady, Stopping or Unavailable where readings would not be scored now."""
@@ -160,7 +160,7 @@ class Service:
         given = self.settings
         routing = Routing(given.model_assignments, given.model_patterns, given.model_default)
         bounds = RegistryLimits(given.model_inflated_bytes_max, given.models_max, given.model_versions_max)
-        registry = Registry(given.data_dir / "models", routing, bounds)
+        registry = Registry(given.data_dir / MODELS, routing, bounds)
         if given.model is not None:
             registry.show(registry.installation(given.model))
         shard, clock = self._recovered(registry)

@@ -12,8 +12,8 @@ import numpy as np
 
 from models.detector import Ticks
 from models.episodes import EpisodeRule, Phase, Transition, advance
-from service.admission import Index, Waves
-from service.columns import Columns, Field
+from service.admission import Waves
+from service.columns import Columns, Field, Index
 
 REST = Phase()
 DTYPES = {bool: "bool", int: "int64", float: "float64"}

@@ -12,7 +12,6 @@ A crash leaves the old index or the new one; a folder that no index names is a v
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -31,9 +30,9 @@ from models.artifact import (
     parse,
     read_manifest,
     valid_name,
-    write_durably,
 )
 from models.contract import ModelError
+from models.disk import sync_folder, write_durably
 from service.archive import unpack
 from service.errors import Conflict, ModelRefused, UnknownModel
 
@@ -204,10 +203,10 @@ class Registry:
         write_durably(incoming / MANIFEST, manifest)
         home = self.folder / model.name
         home.mkdir(exist_ok=True)
-        _sync(self.folder)
+        sync_folder(self.folder)
         incoming.rename(home / str(number))
-        _sync(home)
-        _sync(self.folder)
+        sync_folder(home)
+        sync_folder(self.folder)
         known = {**self.view.versions, model.name: {**versions, number: model.manifest}}
         return dataclasses.replace(self.view, versions=known), number
 
@@ -267,11 +266,3 @@ def _numbered(model: LoadedModel, number: int) -> LoadedModel:
     if model.version == number:
         return model
     return dataclasses.replace(model, manifest=msgspec.structs.replace(model.manifest, version=number))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,9 +16,10 @@ from models.contract import Bools, Floats
 from models.detector import Ticks
 from models.explain import shares, top_sensors
 from service import ring
-from service.admission import Admission, Index, Waves, admit
+from service.admission import Admission, Waves, admit
 from service.align import Verdict
 from service.bank import Bank
+from service.columns import Index
 from service.ingest.batch import Body
 from service.journal import ModelReadings
 from service.micro_batch import MicroBatch, gather

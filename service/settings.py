@@ -23,6 +23,7 @@ from service.clock import ClockName
 
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
+MODELS, SNAPSHOTS = "models", "snapshots"  # folders in the data folder
 KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]

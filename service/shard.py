@@ -19,11 +19,11 @@ from models.detector import Ticks
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
 from service import phases, scoring
-from service.admission import Index, Waves
-from service.alarms import Alarm, AlarmBook, Kind, SensorShare, alarm_id
+from service.admission import Waves
+from service.alarms import SHARE_DECIMALS, Alarm, AlarmBook, Kind, SensorShare, alarm_id
 from service.align import NEVER
 from service.bank import Bank
-from service.columns import Columns
+from service.columns import Columns, Index
 from service.equipment import NO_BANK, EquipmentTable
 from service.ingest.batch import Body
 from service.journal import Record
@@ -269,7 +269,7 @@ class Shard:
         share = shares(ticks.attribution[row : row + 1])
         top = [i for i in top_sensors(share, ALARM_SENSORS)[0].tolist() if share[0, i] > 0]
         alarm.peak, alarm.peak_time = phase.peak, phase.peak_time
-        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[0, i]), 4)) for i in top]
+        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[0, i]), SHARE_DECIMALS)) for i in top]
 
     def sweep(self, now: int, received_at: int | None = None) -> Record | None:
         """Open an alarm of kind silent for each machine that has not been heard for `silent_intervals` intervals of its

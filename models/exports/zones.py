@@ -12,9 +12,10 @@ from zoneinfo import available_timezones
 import numpy as np
 import polars as pl
 
-from models.contract import DataError, Ints
+from models.contract import MICROSECONDS, DataError, Ints
+from models.exports.timestamps import NO_TIME
 
-HOUR = 3_600_000_000
+HOUR = 3_600 * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,10 @@ def localise(local: Ints, zone: str, group: Ints) -> Localised:
     [-2, -2, -1, -1]
     """
     first, second = _utc(local, zone, "earliest"), _utc(local, zone, "latest")
-    skipped = first == NOT_THERE
+    skipped = first == NO_TIME
     if skipped.any():
         before = _utc(local[skipped] - HOUR, zone, "earliest")
-        first[skipped] = second[skipped] = np.where(before == NOT_THERE, local[skipped], before + HOUR)
+        first[skipped] = second[skipped] = np.where(before == NO_TIME, local[skipped], before + HOUR)
     repeated = np.flatnonzero(first != second)
     if not len(repeated):
         return Localised(first, skipped=int(skipped.sum()))
@@ -63,13 +64,10 @@ def localise(local: Ints, zone: str, group: Ints) -> Localised:
     return Localised(first, unresolved, int(skipped.sum()))
 
 
-NOT_THERE = np.iinfo(np.int64).min
-
-
 def _utc(local: Ints, zone: str, which: str) -> Ints:
     times = pl.Series(local).cast(pl.Datetime("us"))
     utc = times.dt.replace_time_zone(zone, ambiguous=which, non_existent="null")  # type: ignore[arg-type]
-    return utc.dt.epoch("us").fill_null(NOT_THERE).to_numpy().copy()
+    return utc.dt.epoch("us").fill_null(NO_TIME).to_numpy().copy()
 
 
 def _runs_backwards(local: Ints, group: Ints, rows: Ints) -> bool:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from models import artifact
-from models.contract import ModelError
+from models.contract import MICROSECONDS, ModelError
 from models.data import DataOptions, Recording, Series, read, segments
+from models.exports.findings import some
 from models.exports.timestamps import rfc3339
+from models.gaps import gap_reset_ticks
 from models.preprocess import Segment
-from models.train import Options, Training, gap_reset_ticks, train
+from models.train import Options, Training, train
 from service.commands.console import facts, progress
-
-SECOND = 1_000_000
-SHOWN = 5  # names or findings that are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
 
 def normal_segments(recording: Recording, options: Options) -> list[Segment]:
     """Contiguous rows to train on, machine by machine, those labelled as faulty left out."""
-    gap = gap_reset_ticks(options.shape) * recording.interval
+    gap = gap_reset_ticks(options.shape.window) * recording.interval
     return [
         Segment(series.equipment, series.values[part])
         for series in map(without_faults, recording.series)
@@ -124,14 +123,14 @@ def report(trained: Trained) -> list[tuple[str, str]]:
             "rows",
             f"{manifest.fit.rows:,} used of {recording.rows:,}, in {len(trained.parts)} stretch(es) without a gap",
         ),
-        ("machines", f"{len(machines)}: {listed(machines)}"),
-        ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / SECOND:g} s"),
+        ("machines", f"{len(machines)}: {some(machines)}"),
+        ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / MICROSECONDS:g} s"),
     ]
     if faulty := labelled(recording):
         lines.append(("left out", f"{faulty:,} rows that are labelled as faulty"))
     constant = [s.name for s in manifest.sensors if s.constant]
     if constant:
-        lines.append(("constant", f"{listed(constant)}: any movement will be news"))
+        lines.append(("constant", f"{some(constant)}: any movement will be news"))
     if training.missing_cells:
         share = training.missing_cells / (manifest.fit.rows * len(recording.sensors))
         lines.append(
@@ -166,7 +165,7 @@ def blocks_sentence(training: Training) -> str:
         reasons = []
         if training.sensors_unsettled:
             reasons.append(
-                f"the level of {listed(training.sensors_unsettled)} wanders from block to block, as while warming up"
+                f"the level of {some(training.sensors_unsettled)} wanders from block to block, as while warming up"
             )
         if calibration.spread > 1 and not reasons:
             reasons.append(f"their thresholds differ {calibration.spread:.1f}-fold")
@@ -180,16 +179,6 @@ def blocks_sentence(training: Training) -> str:
         wanted = int(len(calibration.block_kept) / calibration.budget)
         sentence += f". The budget is rarer than a block can show: provisional until there are {wanted:,} normal rows"
     return sentence
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, and how many more.
-
-    >>> listed(["a", "b", "c", "d", "e", "f", "g"])
-    'a, b, c, d, e and 2 more'
-    """
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def as_dict(trained: Trained) -> dict[str, Any]:
@@ -209,7 +198,7 @@ def as_dict(trained: Trained) -> dict[str, Any]:
         "rows_labelled_faulty": labelled(recording),
         "missing_cells": training.missing_cells,
         "warmup_ticks": manifest.warmup_ticks,
-        "interval_seconds": manifest.interval / SECOND,
+        "interval_seconds": manifest.interval / MICROSECONDS,
         "memory_size": manifest.p,
         "window": manifest.L,
         "discount": manifest.g,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models import backfill
-from models.backfill import arrange, columns_of, gaps, score_series
+from models.backfill import arrange, columns_of, score_series
 from models.contract import DataError
 from models.detector import Detector
 from models.episodes import EpisodeRule
@@ -100,7 +100,6 @@ def test_columns_are_found_by_name_and_absent_sensors_are_missing() -> None:
 def test_no_ticks_give_no_outcomes() -> None:
     found = score_series(random_detector(11), "machine", times(0), np.empty((0, 5)))
     assert found.status == []
-    assert len(gaps(times(0), 1)) == 0
 
 
 def test_values_at_the_end_of_the_numbers_are_scored_without_a_warning() -> None:
