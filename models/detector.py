@@ -22,12 +22,22 @@ from models.explain import conditional_residual
 from models.judgement import Judgement
 from models.lmn import LinearMemoryNetwork, product_by_row
 from models.score import MOVED_SPAN, NORMAL_LEVEL, SPANS, VECTOR_SPAN
-from models.state import Scoring, State, Ticks
+from models.state import State, Ticks
 from models.waves import Waves
 
-__all__ = ["Detector", "Scoring", "State", "Ticks"]
-
 Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What calibration learned: float32 arrays, sizes in sensors that moved in training (live)."""
+
+    precision: Floats32  # (live, live) inverse covariance of held-out residuals
+    cap: np.float32  # winsorising bound of q
+    quantiles: Floats32  # (4,) held-out threshold of each statistic
+    combine: np.float32  # held-out threshold of their maximum
+    knots: Floats32  # (k,) held-out normal scores in ascending order
+    p_values: Floats32  # (k + 1,) p-value left of each knot, and beyond the last
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,7 @@ class Detector:
         return self.advance(self.init_state(1), x, [1] * len(x), reset=reset, centre=centre)[1]
 
     def standardise(self, x: Floats, centre: NDArray[np.intp] | None = None) -> Floats32:
-        """Physical units (n, d) -> standard deviations, float32; constant sensors stay NaN-safe zeros in scale 1."""
+        """Physical units (n, d) -> standard deviations (constant sensors: resolutions), float32, NaN = missing."""
         z = x - (self.mean if centre is None else self._centres[centre])
         z *= self._inverse_scale
         np.clip(z, -Z_MAX, Z_MAX, out=z)
@@ -184,16 +194,17 @@ class Detector:
         everything = len(self.live) == len(self.sensors)
         z = z_all if everything else np.ascontiguousarray(z_all[:, self.live])
         missing: Bools = np.isnan(z)
-        gaps: Bools = np.any(missing, axis=1)
-        filled = np.where(missing, np.float32(0), z) if gaps.any() else z
-        memory, prediction, residual = self._remember(state, filled, missing, gaps, plan)
-        judgement = Judgement(self, state, plan, residual, missing, gaps, x, centre)
+        holed: Bools = np.any(missing, axis=1)
+        filled = np.where(missing, np.float32(0), z) if holed.any() else z
+        memory, prediction, residual = self._remember(state, filled, missing, holed, plan)
+        judgement = Judgement(self, state, plan, residual, missing, holed, x, centre)
         return judgement.pack(z_all, memory, prediction)
 
     def _remember(
-        self, state: State, z: Floats32, missing: Bools, gaps: Bools, plan: Waves
+        self, state: State, z: Floats32, missing: Bools, holed: Bools, plan: Waves
     ) -> tuple[Floats32, Floats32, Floats32]:
-        """Memory after each row, prediction made there, and residual of each row (live sensors); `z` is filled in."""
+        """Memory after each row, prediction made there, and residual of each row (live sensors). Rows with `missing`
+        values are `holed` (n,); estimates of those values are written into `z`."""
         into, keep, out = self._matrices
         network = self.network
         recurrent = network.W_mh is not None
@@ -202,13 +213,12 @@ class Detector:
             inputs[:] = product_by_row(network.functional(z, None), into)
         memory = np.empty_like(inputs)
         before = state.memory
-        any_gap = bool(gaps.any())
-        estimate = np.zeros_like(z) if any_gap else None
+        estimate = np.zeros_like(z) if holed.any() else None
         for lo, hi in plan.edges:
             previous = before[: hi - lo]
             if plan.reset is not None and plan.reset[lo:hi].any():
                 previous = np.where(plan.reset[lo:hi, None], np.float32(0), previous)
-            if estimate is not None and (holes := np.flatnonzero(gaps[lo:hi])).size:
+            if estimate is not None and (holes := np.flatnonzero(holed[lo:hi])).size:
                 rows = lo + holes
                 expected = product_by_row(previous[holes], out) + network.b_o
                 estimate[rows] = conditional_residual(z[rows] - expected, missing[rows], self.scoring.precision)
@@ -217,7 +227,7 @@ class Detector:
                 inputs[rows] = product_by_row(network.functional(z[rows], previous[holes]), into)
             if recurrent:
                 inputs[lo:hi] = product_by_row(network.functional(z[lo:hi], previous), into)
-            current = memory[lo:hi]
+            current = memory[lo:hi]  # m_t = W_mm m_{t-1} + W_hm h_t, as in `lmn.py`
             np.matmul(previous[:, None, :], keep, out=current[:, None, :])
             current += inputs[lo:hi]
             before = current
@@ -225,5 +235,5 @@ class Detector:
         expected = plan.shifted(np.ascontiguousarray(state.prediction[:, self.live]), prediction, network.b_o)
         residual = z - expected
         if estimate is not None:
-            residual[gaps] = np.where(missing[gaps], estimate[gaps], residual[gaps])
+            residual[holed] = np.where(missing[holed], estimate[holed], residual[holed])
         return memory, prediction, residual

@@ -35,7 +35,7 @@ class Judgement:
         plan: Waves,
         residual: Floats32,
         missing: Bools,
-        holes: Bools,
+        holed: Bools,
         x: Floats,
         centre: NDArray[np.intp] | None,
     ) -> None:
@@ -46,10 +46,10 @@ class Judgement:
         self.contribution *= residual
         self.contribution /= np.float32(live)
         q = np.maximum(self.contribution.sum(1), np.float32(0))
-        rows = np.flatnonzero(holes)
+        rows = np.flatnonzero(holed)
         if rows.size:
             residual, q = self._scaled_to_full_set(residual, q, rows, missing)
-        blind = holes & missing.all(1)
+        blind = holed & missing.all(1)
         bounded, capped = winsorise(residual, q, scoring.cap)
         self.moved = np.zeros((len(q), len(detector.fixed)), bool)
         if len(detector.fixed):

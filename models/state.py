@@ -42,15 +42,3 @@ class Ticks:
     z: Floats32  # (n, d) NaN where missing
     memory: Floats32  # (n, p)
     warming: Bools  # (n,) too little past to judge
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What calibration learned: float32 arrays, sizes in sensors that moved in training (live)."""
-
-    precision: Floats32  # (live, live) inverse covariance of held-out residuals
-    cap: np.float32  # winsorising bound of q
-    quantiles: Floats32  # (4,) held-out threshold of each statistic
-    combine: np.float32  # held-out threshold of their maximum
-    knots: Floats32  # (k,) held-out normal scores in ascending order
-    p_values: Floats32  # (k + 1,) p-value left of each knot, and beyond the last

@@ -26,7 +26,7 @@ from models.artifact import (
 )
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
 from models.contract import MICROSECONDS, Bools, Floats, Floats32, ModelError
-from models.detector import Detector, Scoring, State, Ticks
+from models.detector import Detector, Scoring
 from models.drift import DriftReference
 from models.explain import conditional_residual
 from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance, summed
@@ -36,6 +36,7 @@ from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS
 from models.settling import settling_ticks
+from models.state import State, Ticks
 
 Progress = Callable[[str, float], None]
 FILL_ROUNDS = 2

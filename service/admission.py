@@ -20,7 +20,7 @@ RADIX_SORTED = 1 << 16  # slots below it sort in linear time
 
 
 @dataclass(slots=True)
-class Waves:
+class Admitted:
     """Admitted readings in wave order: wave k holds the k-th reading of every machine that has one, machines with more
     readings first."""
 
@@ -50,7 +50,7 @@ class Waves:
 class Admission:
     """What alignment said of the readings of one model (indices into the arrays given to `admit`)."""
 
-    waves: Waves
+    admitted: Admitted
     refused: list[tuple[int, Verdict]] = field(default_factory=list)  # conflict, late, future
     repeated: list[tuple[int, int]] = field(default_factory=list)  # duplicate, and the reading of this batch it repeats
     stored: list[tuple[int, int, int]] = field(
@@ -70,12 +70,12 @@ def admit(
     over `gap` microseconds without a reading, the memory starts anew."""
     order = _by_machine(slots, columns.used)
     before = _before(columns, slots[order], time[order])
-    admitted = in_order(time[order], before, horizon)
-    admission = Admission(_NO_WAVES)
-    if not admitted.all():
-        order = _align_disordered(columns, slots, time, digest, horizon, order, admitted, admission)
+    ordered = in_order(time[order], before, horizon)
+    admission = Admission(_NOTHING)
+    if not ordered.all():
+        order = _align_disordered(columns, slots, time, digest, horizon, order, ordered, admission)
         before = _before(columns, slots[order], time[order])
-    admission.waves = _waves(slots, time, order, before, gap)
+    admission.admitted = _in_waves(slots, time, order, before, gap)
     return admission
 
 
@@ -110,7 +110,7 @@ def _align_disordered(
     digest: NDArray[np.uint64],
     horizon: int | None,
     order: Index,
-    admitted: NDArray[np.bool_],
+    ordered: NDArray[np.bool_],
     admission: Admission,
 ) -> Index:
     """Judge the machines that have a reading out of order one reading after the other; what is left of `order`."""
@@ -118,7 +118,7 @@ def _align_disordered(
     ends = np.append(starts[1:], len(order))
     keep = np.ones(len(order), np.bool_)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if admitted[start:end].all():
+        if ordered[start:end].all():
             continue
         rows = order[start:end].tolist()
         slot = int(slots[rows[0]])
@@ -137,7 +137,7 @@ def _align_disordered(
     return order[keep]
 
 
-def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int) -> Waves:
+def _in_waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int) -> Admitted:
     """From readings sorted by machine to readings in wave order."""
     slot, starts = slots[order], _starts(slots[order])
     count = len(order)
@@ -145,7 +145,7 @@ def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[
     if reset is not None and not reset.any():
         reset = None
     if len(starts) == count:  # one reading a machine: one wave
-        return Waves(order, time[order], slot, None, slot, np.ones(count, np.intp), [count] if count else [], reset)
+        return Admitted(order, time[order], slot, None, slot, np.ones(count, np.intp), [count] if count else [], reset)
     counts = np.diff(starts, append=count)
     rank = np.arange(count) - np.repeat(starts, counts)
     by_count = np.argsort(-counts, kind="stable")
@@ -156,7 +156,7 @@ def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[
     in_waves = np.empty(count, np.intp)
     in_waves[row] = np.arange(count)
     rows = order[in_waves]
-    return Waves(
+    return Admitted(
         rows,
         time[rows],
         slot[in_waves],
@@ -169,4 +169,4 @@ def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[
 
 
 _NONE: Any = np.empty(0, np.intp)
-_NO_WAVES = Waves(_NONE, _NONE, _NONE, None, _NONE, _NONE, [], None)
+_NOTHING = Admitted(_NONE, _NONE, _NONE, None, _NONE, _NONE, [], None)

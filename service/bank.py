@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
 from models.contract import Floats, Floats32
-from models.detector import State, Ticks
 from models.drift import DriftMonitor
-from service.admission import Waves
+from models.state import State, Ticks
+from service.admission import Admitted
 from service.columns import Columns, Field, Index
 from service.micro_batch import MicroBatch
 from service.ring import digest_key
@@ -136,11 +136,11 @@ class Bank:
                 x[np.ix_(rows[mine], mapping.sensors)] = part.values()[np.ix_(mine, mapping.columns)]
         return x
 
-    def step(self, rows: Index, x: Floats, waves: Waves, centre: Index | None) -> Ticks:
+    def step(self, rows: Index, x: Floats, admitted: Admitted, centre: Index | None) -> Ticks:
         """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
         arrays = self.columns
         state = State(*(arrays[f.name][rows] for f in fields(State)))
-        state, ticks = self.detector.advance(state, x, waves.sizes, waves.reset, centre)
+        state, ticks = self.detector.advance(state, x, admitted.sizes, admitted.reset, centre)
         for f in fields(State):
             arrays[f.name][rows] = getattr(state, f.name)
         self._watch(ticks)

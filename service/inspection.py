@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 
 from models.contract import Bools, Floats, Floats32
-from models.detector import Detector, State
+from models.detector import Detector
 from models.explain import contributions, shares
 from models.score import MOVED, STATISTICS, VECTOR_GAIN, full_set_equivalent
+from models.state import State
 from service import ring
 from service.alarms import Alarm
 from service.align import NEVER
@@ -87,7 +88,7 @@ def view(shard: Shard, equipment: str) -> EquipmentView | None:
     )
 
 
-def scores(shard: Shard, equipment: str) -> ring.Results | None:
+def scores(shard: Shard, equipment: str) -> ring.Recent | None:
     """The recent results of one equipment, oldest first; None where it has never been seen."""
     slot = shard.equipment_table.slot(equipment)
     return None if slot is None else ring.recent(shard.columns, slot)

@@ -45,7 +45,7 @@ class RegistryError(ValueError):
     """A registry that cannot be served from; the text says which folder and what to do."""
 
 
-class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ActiveIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `index.json` holds: `active` version by model, `default` model ("" where there is none)."""
 
     format: int = FORMAT
@@ -88,7 +88,7 @@ class RegistryLimits:
 class View:
     """The registry at one moment."""
 
-    index: Index
+    index: ActiveIndex
     versions: Mapping[str, Mapping[int, Manifest]]  # by name and number
     active: Mapping[str, LoadedModel]  # by name
 
@@ -213,7 +213,7 @@ class Registry:
     def _written(self, name: str, number: int, model: LoadedModel, default: str, view: View | None = None) -> View:
         """Write the index with another active version."""
         view = view or self.view
-        index = Index(FORMAT, default, {**view.index.active, name: number})
+        index = ActiveIndex(FORMAT, default, {**view.index.active, name: number})
         write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
         return View(index, view.versions, {**view.active, name: model})
 
@@ -234,12 +234,12 @@ class Registry:
                 raise RegistryError(f"model {name} version {number} is active and cannot be used: {error}") from None
         return self.view
 
-    def _read_index(self) -> Index:
+    def _read_index(self) -> ActiveIndex:
         path = self.folder / INDEX
         if not path.exists():
-            return Index()
+            return ActiveIndex()
         try:
-            index = msgspec.json.decode(path.read_bytes(), type=Index)
+            index = msgspec.json.decode(path.read_bytes(), type=ActiveIndex)
         except (msgspec.DecodeError, OSError) as error:
             raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
         if index.format != FORMAT:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.contract import Bools, Floats
-from models.detector import Ticks
 from models.explain import shares, top_sensors
+from models.state import Ticks
 from service import ring
-from service.admission import Admission, Waves, admit
+from service.admission import Admission, Admitted, admit
 from service.align import Verdict
 from service.bank import Bank
 from service.columns import Index
@@ -71,16 +71,16 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
         admission = admit(shard.columns, slot, batch.time[flat], digest, instant.horizon, bank.detector.gap_reset)
         _refuse(admission, places, outcome)
         _repeat_stored(shard, admission, places, outcome)
-        waves = admission.waves
-        if waves.sizes:
-            x = x.take(waves.rows, axis=0)
-            ticks = bank.step(shard.columns["row"][waves.machines], x, waves, shard.centres(bank, waves.slot))
-            results = _judge(ticks, waves, missing)
-            shard.follow_alarms(bank, waves, ticks, results.alarm, instant.now)
-            _remember(shard, waves, digest, results, instant)
-            _write(outcome, places[waves.rows], results)
-            _name_sensors(outcome, batch, places[waves.rows], bank, ticks, bodies)
-            kept.append(_keep(bank, waves, x, results))
+        admitted = admission.admitted
+        if admitted.sizes:
+            x = x.take(admitted.rows, axis=0)
+            ticks = bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
+            results = _judge(ticks, admitted, missing)
+            shard.follow_alarms(bank, admitted, ticks, results.alarm, instant.now)
+            _remember(shard, admitted, digest, results, instant)
+            _write(outcome, places[admitted.rows], results)
+            _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
+            kept.append(_keep(bank, admitted, x, results))
         _repeat_new(admission, places, outcome)
     return batch, outcome, kept
 
@@ -139,7 +139,7 @@ def _repeat_new(admission: Admission, places: Index, outcome: Outcome) -> None:
         outcome.status[place] = Status.DUPLICATE
 
 
-def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
+def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
     """Status, reason and flags of admitted readings."""
     count = len(ticks.score)
     status = np.where(ticks.warming, np.uint8(Status.WARMING), np.uint8(Status.SCORED))
@@ -147,26 +147,34 @@ def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
     status[unscored] = Status.UNSCORED
     reason, flags = np.zeros(count, np.uint8), np.zeros(count, np.uint16)
     reason[unscored] = Reason.NO_SENSOR
-    if waves.reset is not None:
-        reason[waves.reset] = Reason.GAP
+    if admitted.reset is not None:
+        reason[admitted.reset] = Reason.GAP
     if missing is not None:
-        imputed: Bools = np.any(missing, axis=1)[waves.rows]
+        imputed: Bools = np.any(missing, axis=1)[admitted.rows]
         flags[imputed & ~unscored] = Flag.IMPUTED
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 
-def _remember(shard: Shard, waves: Waves, digest: NDArray[np.uint64], results: Results, instant: Instant) -> None:
+def _remember(shard: Shard, admitted: Admitted, digest: NDArray[np.uint64], results: Results, instant: Instant) -> None:
     """Last times, and the results in the rings."""
     columns = shard.columns
     flags = results.flags
     if results.alarm.any():
         flags = flags | (results.alarm * np.uint16(ring.ALARM_BIT))
-    stored = (waves.time, digest[waves.rows], results.score, results.p_value, results.status, results.reason, flags)
-    ring.write(columns, waves.slot, 0 if waves.rank is None else waves.rank, stored)
-    columns["ring_count"][waves.machines] += waves.counts
-    time = waves.time if waves.rank is None else waves.time[waves.last()]
-    columns["last_time"][waves.machines] = time
-    columns["heard"][waves.machines] = instant.now
+    stored = (
+        admitted.time,
+        digest[admitted.rows],
+        results.score,
+        results.p_value,
+        results.status,
+        results.reason,
+        flags,
+    )
+    ring.write(columns, admitted.slot, 0 if admitted.rank is None else admitted.rank, stored)
+    columns["ring_count"][admitted.machines] += admitted.counts
+    time = admitted.time if admitted.rank is None else admitted.time[admitted.last()]
+    columns["last_time"][admitted.machines] = time
+    columns["heard"][admitted.machines] = instant.now
 
 
 def _write(outcome: Outcome, places: Index, results: Results) -> None:
@@ -194,11 +202,11 @@ def _name_sensors(
     outcome.top_share[places[rows], :count] = height
 
 
-def _keep(bank: Bank, waves: Waves, x: Floats, results: Results) -> ModelReadings:
+def _keep(bank: Bank, admitted: Admitted, x: Floats, results: Results) -> ModelReadings:
     return ModelReadings(
         bank.model.artifact_id,
-        waves.slot,
-        waves.time,
+        admitted.slot,
+        admitted.time,
         x,
         results.status,
         results.reason,

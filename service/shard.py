@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
 from models.contract import MICROSECONDS, Bools
-from models.detector import Ticks
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
+from models.state import Ticks
 from service import phases, scoring
-from service.admission import Waves
+from service.admission import Admitted
 from service.alarms import SHARE_DECIMALS, Alarm, AlarmBook, Kind, SensorShare, alarm_id
 from service.align import NEVER
 from service.bank import Bank
@@ -232,15 +232,15 @@ class Shard:
 
     # -- alarms ------------------------------------------------------------------------------------------------------
 
-    def follow_alarms(self, bank: Bank, waves: Waves, ticks: Ticks, alarm: Bools, now: int) -> None:
+    def follow_alarms(self, bank: Bank, admitted: Admitted, ticks: Ticks, alarm: Bools, now: int) -> None:
         """Advance the phases of the machines that are not at rest, and keep the book; marks in `alarm` (n,) the
         readings at which an alarm was open. Silence ends `now`, by the clock that it began by."""
-        silent = np.flatnonzero(self.columns["silent"][waves.machines])
+        silent = np.flatnonzero(self.columns["silent"][admitted.machines])
         for machine in silent.tolist():
-            self._end_silence(int(waves.machines[machine]), now)
-        for machine in phases.awake(self.columns, waves, ticks).tolist():
-            equipment = self.equipment_table.ids[waves.machines[machine]]
-            for row, phase, transition in phases.walk(self.columns, self.rule, waves, ticks, machine):
+            self._end_silence(int(admitted.machines[machine]), now)
+        for machine in phases.awake(self.columns, admitted, ticks).tolist():
+            equipment = self.equipment_table.ids[admitted.machines[machine]]
+            for row, phase, transition in phases.walk(self.columns, self.rule, admitted, ticks, machine):
                 if transition == "opened":
                     self._open(bank, equipment, "process", phase.opened, self._rows + row)
                 if phase.open:
@@ -248,7 +248,7 @@ class Shard:
                     self._raise_peak(bank, equipment, ticks, row, phase)
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
-        self._rows += len(waves.rows)
+        self._rows += len(admitted.rows)
 
     def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> None:
         name = alarm_id(self.number, self.sequence, row)

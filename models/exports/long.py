@@ -14,7 +14,7 @@ from models.exports.quality import is_good
 from models.exports.roles import Roles
 from models.exports.tables import Table
 from models.exports.tags import Place
-from models.exports.ticks import Reading, Ticks, coded, label_of, machines_of, read_times, say_unmapped
+from models.exports.ticks import Conventions, FileTicks, coded, label_of, machines_of, read_times, say_unmapped
 from models.exports.timestamps import NO_TIME
 
 SPARSE = 0.5  # share of cells without a value from which tags are said to be recorded at different times
@@ -31,7 +31,7 @@ class Entries:
     row: Ints
 
 
-def long(table: Table, roles: Roles, reading: Reading) -> Ticks:
+def long(table: Table, roles: Roles, conventions: Conventions) -> FileTicks:
     """A row a value. Ticks come in order of time, machines in the order in which the file names them."""
     assert roles.tag is not None
     assert roles.value is not None
@@ -40,10 +40,10 @@ def long(table: Table, roles: Roles, reading: Reading) -> Ticks:
     text = table.text(roles.tag).cast(pl.String).str.strip_chars().fill_null("")
     tags, tag = coded(text)
     owners, owner = machines_of(table, roles)
-    placed = _places(table, tags, reading, findings)
+    placed = _places(table, tags, conventions, findings)
     wanted = np.array([bool(places) for places in placed], np.bool_)[tag]
-    time, _, local = read_times(table, roles, reading, tag, findings)
-    value = _values(table, roles, reading, wanted, text, findings)
+    time, _, local = read_times(table, roles, conventions, tag, findings)
+    value = _values(table, roles, conventions, wanted, text, findings)
     machines = tuple(dict.fromkeys(name for places in placed for name in _names(places, owners)))
     sensors = tuple(dict.fromkeys(place.sensor for places in placed for place in places))
     entries = _entries(placed, machines, sensors, owners, owner, tag, np.flatnonzero(wanted & (time != NO_TIME)))
@@ -51,18 +51,20 @@ def long(table: Table, roles: Roles, reading: Reading) -> Ticks:
     units = _units(table, roles, tags, tag, placed)
     ticks = _joined(table, machines, sensors, entries, findings)
     ticks.units = tuple(units.get(name, "") for name in sensors)
-    ticks.local, ticks.left_out = local, tuple(name for name in tags if name in reading.ignore)
+    ticks.local, ticks.left_out = local, tuple(name for name in tags if name in conventions.ignore)
     if roles.label is not None:
-        ticks.label = _labels(label_of(table, roles, reading), entries, ticks)
+        ticks.label = _labels(label_of(table, roles, conventions), entries, ticks)
     return ticks
 
 
-def _places(table: Table, tags: tuple[str, ...], reading: Reading, findings: list[Finding]) -> list[tuple[Place, ...]]:
+def _places(
+    table: Table, tags: tuple[str, ...], conventions: Conventions, findings: list[Finding]
+) -> list[tuple[Place, ...]]:
     """What each tag is; nothing where it is left out."""
-    if reading.tags is None:
-        return [() if tag in reading.ignore else (Place("", tag),) for tag in tags]
-    absent = [tag for tag in tags if tag not in reading.tags and tag not in reading.ignore]
-    placed = [() if tag in reading.ignore else reading.tags.get(tag, ()) for tag in tags]
+    if conventions.tags is None:
+        return [() if tag in conventions.ignore else (Place("", tag),) for tag in tags]
+    absent = [tag for tag in tags if tag not in conventions.tags and tag not in conventions.ignore]
+    placed = [() if tag in conventions.ignore else conventions.tags.get(tag, ()) for tag in tags]
     say_unmapped(table, absent, sum(bool(places) for places in placed), findings)
     return placed
 
@@ -72,7 +74,7 @@ def _names(places: tuple[Place, ...], owners: tuple[str, ...]) -> list[str]:
 
 
 def _values(
-    table: Table, roles: Roles, reading: Reading, wanted: Bools, tag: pl.Series, findings: list[Finding]
+    table: Table, roles: Roles, conventions: Conventions, wanted: Bools, tag: pl.Series, findings: list[Finding]
 ) -> Floats:
     """The value of each row (n,), NaN where it is missing or of bad quality."""
     assert roles.value is not None
@@ -80,7 +82,7 @@ def _values(
     good = wanted
     if roles.quality is not None:
         cells = table.text(roles.quality)
-        good = wanted & is_good(cells, table.columns[roles.quality], reading.words, table.origin)
+        good = wanted & is_good(cells, table.columns[roles.quality], conventions.words, table.origin)
         bad = int((wanted & ~good).sum())
         if bad:
             text = f"{table.path.name}: {plural(bad, 'value')} of bad quality, read as missing"
@@ -93,7 +95,7 @@ def _values(
     origin = table.origin
     part = Origin(table.path, lambda row: origin.line(int(rows[row])), table.noun)
     values[rows] = numbers(
-        cells.cast(pl.String), table.columns[roles.value], reading.words, part, table.decimal,
+        cells.cast(pl.String), table.columns[roles.value], conventions.words, part, table.decimal,
         leave_out=lambda row: str(tag[int(rows[row])]),
     )  # fmt: skip
     return values
@@ -126,7 +128,7 @@ def _index(machines: tuple[str, ...], places: tuple[Place, ...], turn: int) -> i
 
 def _joined(
     table: Table, machines: tuple[str, ...], sensors: tuple[str, ...], entries: Entries, findings: list[Finding]
-) -> Ticks:
+) -> FileTicks:
     """Entries -> ticks (n, d); the first of several values for one cell stands."""
     if not len(entries.row):
         raise DataError(f"{table.path.name} has no row with a tag and a time; expected tag, time and value in each")
@@ -142,7 +144,7 @@ def _joined(
     values[cell[given[::-1]]] = entries.value[given[::-1]]
     _say_repeats(table, entries, values, cell, findings)
     _say_sparse(table, values, findings)
-    return Ticks(
+    return FileTicks(
         table.path, machines, sensors, ("",) * d, machine[first], time[first], np.arange(n), n, values.reshape(n, d),
         findings=findings,
     )  # fmt: skip
@@ -180,7 +182,7 @@ def _units(
     return {place.sensor: place.unit or unit for places, unit in zip(placed, written, strict=True) for place in places}
 
 
-def _labels(label: Floats | None, entries: Entries, ticks: Ticks) -> Floats | None:
+def _labels(label: Floats | None, entries: Entries, ticks: FileTicks) -> Floats | None:
     """The highest label among the rows of a tick, (n,)."""
     if label is None:
         return None

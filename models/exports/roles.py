@@ -38,7 +38,7 @@ UNIT = ("unit", "units", "uom", "eu", "engineering units", "einheit", "単位")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ColumnOptions:
     """The columns that options name."""
 
     time: str | None = None
@@ -80,7 +80,7 @@ def folded(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", plain).strip(" @#$.")
 
 
-def find_roles(table: Table, options: Options) -> Roles:
+def find_roles(table: Table, options: ColumnOptions) -> Roles:
     """The role of every column of a table. DataError where no column holds the time, or no sensor is left."""
     ignored = tuple(i for i, name in enumerate(table.columns) if name in options.ignore)
     label = position(table, "--label", options.label) if options.label else None

@@ -9,7 +9,7 @@ import numpy as np
 from models.contract import Bools, DataError, Floats, Ints
 from models.exports.findings import Finding, plural, some
 from models.exports.selection import Selection, column_of
-from models.exports.ticks import Ticks
+from models.exports.ticks import FileTicks
 from models.exports.timestamps import NO_TIME, rfc3339
 
 STATUSES = ("used", "outside", "excluded", "duplicate", "conflict", "bad_time")
@@ -44,7 +44,7 @@ class Built:
     findings: list[Finding]
 
 
-def build(ticks: Ticks, chosen: Selection, first_row: int = 0) -> Built:
+def build(ticks: FileTicks, chosen: Selection, first_row: int = 0) -> Built:
     """Sort each machine's ticks, drop repeated times, mark what is used. `first_row` is that of the file's first row.
 
     DataError where most rows contradict others at the same time: then they are of several machines, or their times
@@ -66,7 +66,7 @@ def build(ticks: Ticks, chosen: Selection, first_row: int = 0) -> Built:
     return built
 
 
-def _machine(ticks: Ticks, chosen: Selection, equipment: str, rows: Ints, built: Built, first_row: int) -> Series:
+def _machine(ticks: FileTicks, chosen: Selection, equipment: str, rows: Ints, built: Built, first_row: int) -> Series:
     rows = rows[_order(ticks, equipment, rows, built.findings)]
     rows = _each_time_once(ticks, equipment, rows, built)
     time = ticks.time[rows]
@@ -90,7 +90,7 @@ def _without(series: Series, out: Bools) -> Series:
     return Series(series.equipment, series.time[keep], series.values[keep], label, series.row[keep], series.use[keep])
 
 
-def _order(ticks: Ticks, equipment: str, rows: Ints, findings: list[Finding]) -> Ints:
+def _order(ticks: FileTicks, equipment: str, rows: Ints, findings: list[Finding]) -> Ints:
     """How to sort rows by time, equal times in the order of the file; says what was not in order."""
     time = ticks.time[rows]
     steps = np.diff(time)
@@ -109,7 +109,7 @@ def _order(ticks: Ticks, equipment: str, rows: Ints, findings: list[Finding]) ->
     return np.argsort(time, kind="stable")
 
 
-def _each_time_once(ticks: Ticks, equipment: str, rows: Ints, built: Built) -> Ints:
+def _each_time_once(ticks: FileTicks, equipment: str, rows: Ints, built: Built) -> Ints:
     """Rows (in order of time) without those that repeat a time. Equal values repeat, missing ones are filled in, other
     values for the same sensor contradict: the first row stands."""
     time = ticks.time[rows]
@@ -131,7 +131,7 @@ def _each_time_once(ticks: Ticks, equipment: str, rows: Ints, built: Built) -> I
     return rows[starts]
 
 
-def _say_repeats(ticks: Ticks, equipment: str, repeats: Ints, built: Built) -> None:
+def _say_repeats(ticks: FileTicks, equipment: str, repeats: Ints, built: Built) -> None:
     words = {
         DUPLICATE: ("duplicate", "repeat a time with the same values, left out"),
         CONFLICT: ("conflict", "repeat a time with other values, left out: the first row of a time stands"),

@@ -1,4 +1,4 @@
-"""Tables -> ticks: wide ones a row a tick, long ones (tag, time, value, quality) joined by machine and time."""
+"""Wide tables -> ticks, a row each; and what long tables (`long.py`) share with them: machines, times, labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.exports.zones import localise
 
 
 @dataclass(slots=True)
-class Ticks:
+class FileTicks:
     """n ticks of one file in the order of its rows.
 
     `machine` (n,) indexes `equipment`; `time` (n,) microseconds, NO_TIME where unread; `position` (n,) is the row of
@@ -46,9 +46,9 @@ class Ticks:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How to read: zone of local times, --time-format, words for missing values, the map of tags, further columns that
-    are asked for by name, sensors to leave out."""
+class Conventions:
+    """How the files of one command are written and what is asked of them: zone of local times, --time-format, words for
+    missing values, the map of tags, further columns that are asked for by name, sensors to leave out."""
 
     zone: str
     words: Words
@@ -58,18 +58,18 @@ class Reading:
     ignore: tuple[str, ...] = ()
 
 
-def wide(table: Table, roles: Roles, reading: Reading) -> Ticks:
+def wide(table: Table, roles: Roles, conventions: Conventions) -> FileTicks:
     """A column a sensor, or with a map a column a tag."""
     findings: list[Finding] = []
-    chosen, placed = _places(table, roles, reading, findings)
-    extra = [i for i in roles.ignored if table.columns[i] in reading.asked]
+    chosen, placed = _places(table, roles, conventions, findings)
+    extra = [i for i in roles.ignored if table.columns[i] in conventions.asked]
     table.load(roles.texts, chosen + extra)
     names, codes = machines_of(table, roles)
-    time, raw, local = read_times(table, roles, reading, codes, findings)
-    label = label_of(table, roles, reading)
-    others = table.values(extra, reading.words) if extra else np.empty((table.rows, 0))
-    values = table.values(chosen, reading.words)
-    found = Ticks(
+    time, raw, local = read_times(table, roles, conventions, codes, findings)
+    label = label_of(table, roles, conventions)
+    others = table.values(extra, conventions.words) if extra else np.empty((table.rows, 0))
+    values = table.values(chosen, conventions.words)
+    found = FileTicks(
         table.path, names, tuple(_name(table, i) for i in chosen), tuple(table.units[i] for i in chosen), codes, time,
         np.arange(table.rows), table.rows, values, label,
         {table.columns[i]: others[:, k] for k, i in enumerate(extra)}, raw, findings, local,
@@ -82,15 +82,15 @@ def _name(table: Table, column: int) -> str:
 
 
 def _places(
-    table: Table, roles: Roles, reading: Reading, findings: list[Finding]
+    table: Table, roles: Roles, conventions: Conventions, findings: list[Finding]
 ) -> tuple[list[int], list[tuple[Place, ...]] | None]:
     """Columns to read, and with a map what each is."""
-    if reading.tags is None:
+    if conventions.tags is None:
         return list(roles.sensors), None
-    chosen = [i for i in roles.sensors if table.columns[i] in reading.tags]
-    absent = [table.columns[i] for i in roles.sensors if table.columns[i] not in reading.tags]
+    chosen = [i for i in roles.sensors if table.columns[i] in conventions.tags]
+    absent = [table.columns[i] for i in roles.sensors if table.columns[i] not in conventions.tags]
     say_unmapped(table, absent, len(chosen), findings)
-    return chosen, [reading.tags[table.columns[i]] for i in chosen]
+    return chosen, [conventions.tags[table.columns[i]] for i in chosen]
 
 
 def say_unmapped(table: Table, absent: Sequence[str], known: int, findings: list[Finding]) -> None:
@@ -123,7 +123,7 @@ def coded(text: pl.Series) -> tuple[tuple[str, ...], Ints]:
 
 
 def read_times(
-    table: Table, roles: Roles, reading: Reading, group: Ints, findings: list[Finding]
+    table: Table, roles: Roles, conventions: Conventions, group: Ints, findings: list[Finding]
 ) -> tuple[Ints, dict[int, str], bool]:
     """Times of rows in UTC, the text of those that are none, and whether any was local."""
     column = table.columns[roles.time[0]]
@@ -131,7 +131,7 @@ def read_times(
     if len(roles.time) == 2:
         clock = table.text(roles.time[1]).cast(pl.String).str.strip_chars()
         cells = cells.cast(pl.String).str.strip_chars().str.replace(r"[T ]0+:00(:00)?$", "") + " " + clock
-    times = parse(cells, f"{table.path.name}: column {column!r}", reading.time_format)
+    times = parse(cells, f"{table.path.name}: column {column!r}", conventions.time_format)
     bad = np.flatnonzero(~times.read)
     raw = {int(row): str(cells[int(row)] if cells[int(row)] is not None else "") for row in bad}
     if len(bad):
@@ -139,9 +139,9 @@ def read_times(
     us = times.us.copy()
     local = np.flatnonzero(times.naive & times.read)
     if len(local):
-        found = localise(us[local], reading.zone, group[local])
+        found = localise(us[local], conventions.zone, group[local])
         us[local] = found.us
-        _say_clock_changes(table, found.unresolved, found.skipped, reading.zone, findings)
+        _say_clock_changes(table, found.unresolved, found.skipped, conventions.zone, findings)
     return us, raw, len(local) > 0
 
 
@@ -175,7 +175,7 @@ def _say_clock_changes(table: Table, unresolved: int, skipped: int, zone: str, f
         findings.append(Finding("skipped_hour", text, count=skipped))
 
 
-def label_of(table: Table, roles: Roles, reading: Reading) -> Floats | None:
+def label_of(table: Table, roles: Roles, conventions: Conventions) -> Floats | None:
     """Labels of rows (n,), 1 = faulty; None where no column holds them."""
     if roles.label is None:
         return None
@@ -183,13 +183,13 @@ def label_of(table: Table, roles: Roles, reading: Reading) -> Floats | None:
     if cells.dtype.is_numeric():
         return cells.cast(pl.Float64).fill_null(np.nan).to_numpy()
     try:
-        return numbers(cells, table.columns[roles.label], reading.words, table.origin, table.decimal)
+        return numbers(cells, table.columns[roles.label], conventions.words, table.origin, table.decimal)
     except DataError as error:
         place = str(error).partition("; expected")[0]
         raise DataError(f"{place}; expected a label: 0 and 1, or true and false") from None
 
 
-def spread(ticks: Ticks, places: list[tuple[Place, ...]]) -> Ticks:
+def spread(ticks: FileTicks, places: list[tuple[Place, ...]]) -> FileTicks:
     """Columns that are tags of several machines -> a tick for each row and machine, row by row."""
     own = ticks.equipment
     flat = [(k, place) for k, several in enumerate(places) for place in several]
@@ -205,7 +205,7 @@ def spread(ticks: Ticks, places: list[tuple[Place, ...]]) -> Ticks:
         machine = 0 if m == 1 else machines.index(place.equipment or own[0])
         values[:, machine, sensors.index(place.sensor)] = ticks.values[:, k]
     one = machines == ("",)
-    return Ticks(
+    return FileTicks(
         ticks.path, own if one else machines, sensors, tuple(units[s] for s in sensors),
         ticks.machine if one else np.tile(np.arange(m), n), np.repeat(ticks.time, m), np.repeat(ticks.position, m),
         ticks.rows, values.reshape(n * m, -1), None if ticks.label is None else np.repeat(ticks.label, m),

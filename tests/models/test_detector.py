@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.detector import Detector, Ticks
+from models.detector import Detector
 from models.score import MOVED_WEIGHT, STATISTICS
+from models.state import Ticks
 from tests import naive
 from tests.builders import process, random_detector, trained
 
