@@ -136,13 +136,15 @@ class Bank:
                 x[np.ix_(rows[mine], mapping.sensors)] = part.values()[np.ix_(mine, mapping.columns)]
         return x
 
+    def state(self, rows: Index | slice) -> State:
+        """The states of some machines, by their rows."""
+        return State(*(self.columns[f.name][rows] for f in fields(State)))
+
     def step(self, rows: Index, x: Floats, admitted: Admitted, centre: Index | None) -> Ticks:
         """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
-        arrays = self.columns
-        state = State(*(arrays[f.name][rows] for f in fields(State)))
-        state, ticks = self.detector.advance(state, x, admitted.sizes, admitted.reset, centre)
+        state, ticks = self.detector.advance(self.state(rows), x, admitted.sizes, admitted.reset, centre)
         for f in fields(State):
-            arrays[f.name][rows] = getattr(state, f.name)
+            self.columns[f.name][rows] = getattr(state, f.name)
         self._watch(ticks)
         return ticks
 
