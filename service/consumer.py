@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service import scoring
 from service.clock import Clock
 from service.errors import QueueFull, Stopping, Unavailable
 from service.ingest.batch import Body
@@ -144,7 +145,7 @@ class Consumer:
                 self.check()  # a look for silent machines may have failed
                 now = self._now(bodies)
                 start = timer()
-                stepped = self.shard.step(bodies, now)
+                stepped = scoring.step(self.shard, bodies, now)
                 middle = timer()
                 await self._make_safe(stepped.record)
         except BaseException as error:

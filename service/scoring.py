@@ -1,13 +1,13 @@
-"""The table of contents of serving: how a reading becomes a score. `score` shows the order of the steps.
+"""The table of contents of serving: how a reading becomes a score. `score` shows the order of the steps; `step` makes
+of it what is answered and what is kept.
 
-What it calls is pure or writes to one place only; the branches are here.
+What `score` calls is pure or writes to one place only; the branches are here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,11 @@ from service.align import Verdict
 from service.bank import Bank
 from service.columns import Index
 from service.ingest.batch import Body
-from service.journal import ModelReadings
+from service.journal import ModelReadings, Record
 from service.micro_batch import MicroBatch, gather
-from service.outcome import TOP_SENSORS, Outcome
+from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
+from service.shard import Shard
 from service.status import Flag, Reason, Status
-
-if TYPE_CHECKING:
-    from service.shard import Shard
 
 VERDICTS = {
     Verdict.CONFLICT: (Status.REJECTED, Reason.CONFLICT),
@@ -55,6 +53,30 @@ class Results:
     score: NDArray[np.float32]
     p_value: NDArray[np.float32]
     alarm: Bools
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one micro-batch came to; the outcomes may be told once the record is safe."""
+
+    outcomes: list[BodyOutcome]
+    record: Record
+
+
+def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
+    """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
+    future = shard.limits.future
+    batch, outcome, kept = score(shard, bodies, Instant(now, None if future is None else now + future))
+    shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))
+    shard.counters.unknown_values += outcome.unknown_values
+    outcomes = []
+    for number, body in enumerate(bodies):
+        lo, hi = batch.offsets[number], batch.offsets[number + 1]
+        for refusal in body.refused:
+            outcome.reason[lo + refusal.row] = refusal.reason
+        warnings = _warnings(outcome.unknown.get(number, ()), shard.limits.warnings_max)
+        outcomes.append(outcome.body(lo, hi, body.form == "rows", shard.names, warnings))
+    return Stepped(outcomes, shard.record("readings", now if received_at is None else received_at, kept))
 
 
 def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[MicroBatch, Outcome, list[ModelReadings]]:
@@ -214,3 +236,12 @@ def _keep(bank: Bank, admitted: Admitted, x: Floats, results: Results) -> ModelR
         results.score,
         results.p_value,
     )
+
+
+def _warnings(unknown: Sequence[str], warnings_max: int) -> list[str]:
+    """Sentences on the sensors of one body that its models do not know, each named once."""
+    names = list(dict.fromkeys(unknown))
+    shown = names[:warnings_max]
+    rest = len(names) - len(shown)
+    text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
+    return text + [f"and {rest} more sensors that the model does not know"] * (rest > 0)

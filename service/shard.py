@@ -1,6 +1,6 @@
 """A shard owns the state of many equipments: one writer, deterministic, never reaching into another shard.
 
-The order of the steps of scoring is in `scoring.score`; this class holds what they read and write. Nothing here reads
+The steps of scoring and their order are in `scoring.py`; this class holds what they read and write. Nothing here reads
 a clock: the same calls give the same state.
 """
 
@@ -18,16 +18,14 @@ from models.contract import MICROSECONDS, Bools
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
 from models.state import Ticks
-from service import phases, scoring
+from service import phases
 from service.admission import Admitted
 from service.alarms import SHARE_DECIMALS, Alarm, AlarmBook, Kind, SensorShare, alarm_id
 from service.align import NEVER
 from service.bank import Bank
 from service.columns import Columns, Index
 from service.equipment import NO_BANK, EquipmentTable
-from service.ingest.batch import Body
-from service.journal import Record
-from service.outcome import BodyOutcome
+from service.journal import ModelReadings, Record
 from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
@@ -56,16 +54,8 @@ class Counters:
     alarms: Counter[tuple[str, Kind]] = field(default_factory=Counter)  # opened, by model and kind
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What one micro-batch came to; the outcomes may be told once the record is safe."""
-
-    outcomes: list[BodyOutcome]
-    record: Record
-
-
 class Shard:
-    """The state of many equipments, and the only way to change it.
+    """The state of many equipments; `scoring.step` takes it from one micro-batch to the next.
 
     `resolve` says which model serves an equipment; call `models_changed` when its answers may differ. `sequence` is the
     number of the next record.
@@ -107,33 +97,8 @@ class Shard:
     def __len__(self) -> int:
         return len(self.equipment_table)
 
-    # -- stepping ----------------------------------------------------------------------------------------------------
-
-    def step(self, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
-        """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
-        future = self.limits.future
-        instant = scoring.Instant(now, None if future is None else now + future)
-        batch, outcome, kept = scoring.score(self, bodies, instant)
-        self.counters.readings += np.bincount(outcome.status, minlength=len(Status))
-        self.counters.unknown_values += outcome.unknown_values
-        outcomes = []
-        for number, body in enumerate(bodies):
-            lo, hi = batch.offsets[number], batch.offsets[number + 1]
-            for refusal in body.refused:
-                outcome.reason[lo + refusal.row] = refusal.reason
-            warnings = self._warnings(outcome.unknown.get(number, ()))
-            outcomes.append(outcome.body(lo, hi, body.form == "rows", self.names, warnings))
-        return Stepped(outcomes, self._record("readings", now if received_at is None else received_at, kept))
-
-    def _warnings(self, unknown: Sequence[str]) -> list[str]:
-        """Sentences on the sensors of one body that its models do not know, each named once."""
-        names = list(dict.fromkeys(unknown))
-        shown = names[: self.limits.warnings_max]
-        rest = len(names) - len(shown)
-        text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
-        return text + [f"and {rest} more sensors that the model does not know"] * (rest > 0)
-
-    def _record(self, kind: str, received_at: int, readings: Sequence[scoring.ModelReadings]) -> Record:
+    def record(self, kind: str, received_at: int, readings: Sequence[ModelReadings]) -> Record:
+        """The record of a step that has just been taken: what was admitted, and the alarms that changed."""
         record = Record(kind, self.number, self.sequence, received_at, readings, self._alarms)
         self.sequence += 1
         self._alarms, self._rows = [], 0
@@ -287,7 +252,7 @@ class Shard:
             columns["silent"][slot] = True
             bank = self.banks[int(columns["bank"][slot])]
             self._open(bank, self.equipment_table.ids[slot], "silent", int(heard[slot]), row)
-        return self._record("event", now if received_at is None else received_at, []) if slots else None
+        return self.record("event", now if received_at is None else received_at, []) if slots else None
 
     def _end_silence(self, slot: int, now: int) -> None:
         self.columns["silent"][slot] = False
