@@ -163,21 +163,14 @@ def _sensors(files: list[FileTicks], ignore: Sequence[str], findings: list[Findi
     if len(empty) == len(valued):
         raise DataError(f"{files[0].path.name}: no sensor has a value; the columns are {some(empty)}")
     if empty:
-        findings.append(
-            Finding(
-                "empty_column",
-                f"without any value, left out: {some(empty)}",
-                count=len(empty),
-                examples=tuple(empty[:5]),
-            )
-        )
+        findings.append(Finding.of("empty_column", f"without any value, left out: {some(empty)}", empty))
     sensors = tuple(name for name, any_value in valued.items() if any_value)
     for ticks in files:
         _refuse_a_stranger(ticks, files, sensors)
         absent = [name for name in sensors if name not in ticks.sensors]
         if absent:
             text = f"{ticks.path.name} has no {some(absent)}; missing there"
-            findings.append(Finding("absent_sensor", text, count=len(absent), examples=tuple(absent[:5])))
+            findings.append(Finding.of("absent_sensor", text, absent))
     return sensors
 
 

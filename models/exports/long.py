@@ -30,6 +30,14 @@ class Entries:
     value: Floats
     row: Ints
 
+    def by_tick(self) -> tuple[Ints, Bools]:
+        """Order (k,) by time, then machine, and which entries in that order begin a tick."""
+        order = np.lexsort((self.machine, self.time))
+        begins = np.diff(self.time[order], prepend=0) != 0
+        begins |= np.diff(self.machine[order], prepend=0) != 0
+        begins[:1] = True
+        return order, begins
+
 
 def long(table: Table, roles: Roles, conventions: Conventions) -> FileTicks:
     """A row a value. Ticks come in order of time, machines in the order in which the file names them."""
@@ -46,14 +54,15 @@ def long(table: Table, roles: Roles, conventions: Conventions) -> FileTicks:
     value = _values(table, roles, conventions, wanted, text, findings)
     machines = tuple(dict.fromkeys(name for places in placed for name in _names(places, owners)))
     sensors = tuple(dict.fromkeys(place.sensor for places in placed for place in places))
-    entries = _entries(placed, machines, sensors, owners, owner, tag, np.flatnonzero(wanted & (time != NO_TIME)))
-    entries = Entries(entries.machine, entries.sensor, time[entries.row], value[entries.row], entries.row)
+    timed = np.flatnonzero(wanted & (time != NO_TIME))
+    machine, sensor, row = _cells_of_rows(placed, machines, sensors, owners, owner, tag, timed)
+    entries = Entries(machine, sensor, time[row], value[row], row)
     units = _units(table, roles, tags, tag, placed)
     ticks = _joined(table, machines, sensors, entries, findings)
     ticks.units = tuple(units.get(name, "") for name in sensors)
     ticks.local, ticks.left_out = local, tuple(name for name in tags if name in conventions.ignore)
     if roles.label is not None:
-        ticks.label = _labels(label_of(table, roles, conventions), entries, ticks)
+        ticks.label = _labels(label_of(table, roles, conventions), entries)
     return ticks
 
 
@@ -101,11 +110,11 @@ def _values(
     return values
 
 
-def _entries(
+def _cells_of_rows(
     placed: list[tuple[Place, ...]], machines: tuple[str, ...], sensors: tuple[str, ...],
     owners: tuple[str, ...], owner: Ints, tag: Ints, rows: Ints,
-) -> Entries:  # fmt: skip
-    """One entry for each row and place of its tag; times and values are filled in later."""
+) -> tuple[Ints, Ints, Ints]:  # fmt: skip
+    """Machine, sensor and row, once for each of `rows` and place of its tag, in the order of rows."""
     own = np.array([machines.index(name) if name in machines else 0 for name in owners])
     found = []
     for turn in range(max(len(places) for places in placed)):
@@ -117,8 +126,7 @@ def _entries(
         found.append((of, sensor[tag[part]], part))
     machine, sensor, row = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     order = np.argsort(row, kind="stable")
-    empty = np.empty(0)
-    return Entries(machine[order], sensor[order], empty, empty, row[order])
+    return machine[order], sensor[order], row[order]
 
 
 def _index(machines: tuple[str, ...], places: tuple[Place, ...], turn: int) -> int:
@@ -132,9 +140,8 @@ def _joined(
     """Entries -> ticks (n, d); the first of several values for one cell stands."""
     if not len(entries.row):
         raise DataError(f"{table.path.name} has no row with a tag and a time; expected tag, time and value in each")
-    order = np.lexsort((entries.machine, entries.time))
+    order, first = entries.by_tick()
     time, machine = entries.time[order], entries.machine[order]
-    first = np.concatenate([[True], (np.diff(time) != 0) | (np.diff(machine) != 0)])
     tick = np.empty(len(order), np.int64)
     tick[order] = np.cumsum(first) - 1
     n, d = int(first.sum()), len(sensors)
@@ -182,12 +189,9 @@ def _units(
     return {place.sensor: place.unit or unit for places, unit in zip(placed, written, strict=True) for place in places}
 
 
-def _labels(label: Floats | None, entries: Entries, ticks: FileTicks) -> Floats | None:
+def _labels(label: Floats | None, entries: Entries) -> Floats | None:
     """The highest label among the rows of a tick, (n,)."""
     if label is None:
         return None
-    keys = ticks.time, ticks.machine
-    order = np.lexsort((entries.machine, entries.time))
-    first = np.concatenate([[True], (np.diff(entries.time[order]) != 0) | (np.diff(entries.machine[order]) != 0)])
-    assert int(first.sum()) == len(keys[0])
+    order, first = entries.by_tick()
     return np.fmax.reduceat(label[entries.row[order]], np.flatnonzero(first))

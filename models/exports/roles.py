@@ -86,7 +86,8 @@ def find_roles(table: Table, options: ColumnOptions) -> Roles:
     label = position(table, "--label", options.label) if options.label else None
     free = [i for i in range(len(table.columns)) if i not in ignored and i != label]
     time = _given_time(table, free, options.time) if options.time else _time(table, free, options.time_format)
-    free = [i for i in free if i not in time and _has_name(table, i)]
+    _say_unnamed(table, [i for i in free if i not in time])
+    free = [i for i in free if i not in time and table.columns[i]]
     given = options.equipment
     equipment = position(table, "--equipment", given) if given else named(table, free, EQUIPMENT)
     free = [i for i in free if i != equipment]
@@ -141,14 +142,11 @@ def cells(table: Table, column: int) -> list[str]:
     return [row[column] for row in table.head]
 
 
-def _has_name(table: Table, column: int) -> bool:
-    """Whether a column can be a sensor; one without a name that holds anything is said to be left out."""
-    if table.columns[column]:
-        return True
-    if any(cell.strip() for cell in cells(table, column)):
-        text = f"{table.path.name}: column {column + 1} has no name, left out"
-        table.findings.append(Finding("unnamed_column", text))
-    return False
+def _say_unnamed(table: Table, columns: list[int]) -> None:
+    """Say of columns without a name that hold anything that they are left out."""
+    for i in columns:
+        if not table.columns[i] and any(cell.strip() for cell in cells(table, i)):
+            table.findings.append(Finding("unnamed_column", f"{table.path.name}: column {i + 1} has no name, left out"))
 
 
 def _is_words(table: Table, column: int) -> bool:

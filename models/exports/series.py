@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.contract import Bools, DataError, Floats, Ints
-from models.exports.findings import Finding, plural, some
+from models.exports.findings import EXAMPLES_MAX, Finding, plural, some
 from models.exports.selection import Selection, column_of
 from models.exports.ticks import FileTicks
 from models.exports.timestamps import NO_TIME, rfc3339
@@ -139,6 +139,6 @@ def _say_repeats(ticks: FileTicks, equipment: str, repeats: Ints, built: Built) 
     for status, (kind, text) in words.items():
         own = repeats[built.status[repeats] == status]
         if len(own):
-            times = tuple(rfc3339(int(t)) for t in np.unique(ticks.time[own])[:5])
+            times = tuple(rfc3339(int(t)) for t in np.unique(ticks.time[own])[:EXAMPLES_MAX])
             sentence = f"{ticks.path.name}: {equipment!r}: {plural(len(own), 'row')} {text} ({some(times, len(own))})"
             built.findings.append(Finding(kind, sentence, equipment, count=len(own), examples=times))

@@ -8,8 +8,9 @@ from itertools import combinations
 import numpy as np
 
 from models.contract import MICROSECONDS, Ints
-from models.exports.findings import Finding, frozen_runs, gap_steps, is_constant, plural, shutdown_runs, some
+from models.exports.findings import EXAMPLES_MAX, Finding, plural, some
 from models.exports.series import Series
+from models.exports.stretches import Runs, frozen_runs, gap_steps, is_constant, shutdown_runs
 from models.exports.timestamps import rfc3339
 
 
@@ -41,7 +42,7 @@ def _gaps(used: list[Series], interval: int, several: bool) -> Finding | None:
     if not gaps:
         return None
     gaps.sort(key=lambda gap: int(gap[0].time[gap[1]] - gap[0].time[gap[1] + 1]))
-    texts = tuple(f"{_span(one.time, i, i + 1)}{_of(one, several)}" for one, i in gaps[:5])
+    texts = tuple(f"{_span(one.time, i, i + 1)}{_of(one, several)}" for one, i in gaps[:EXAMPLES_MAX])
     longest = " the longest" if len(gaps) > 1 else ""
     return Finding(
         "gap", f"{plural(len(gaps), 'gap')},{longest} {some(texts, len(gaps))}", count=len(gaps), examples=texts
@@ -88,10 +89,7 @@ def _constant(used: list[Series], sensors: tuple[str, ...]) -> Finding | None:
         return None
     verb = "never changes" if len(texts) == 1 else "never change"
     text = f"{plural(len(texts), 'sensor')} {verb}: {some(texts)}"
-    return Finding("constant", text, count=len(texts), examples=tuple(texts[:5]))
-
-
-Runs = list[tuple[int, int]]
+    return Finding.of("constant", text, texts)
 
 
 def _frozen(used: list[Series], sensors: tuple[str, ...], stops: list[Runs], several: bool) -> Finding | None:
@@ -106,10 +104,10 @@ def _frozen(used: list[Series], sensors: tuple[str, ...], stops: list[Runs], sev
     if not runs:
         return None
     runs.sort(key=lambda run: run[2] - run[3])
-    texts = tuple(f"{sensors[k]}{_of(one, several)} for {_span(one.time, a, b - 1)}" for one, k, a, b in runs[:5])
-    text = f"{plural(len(runs), 'stretch')} in which a sensor is frozen: {some(texts, len(runs))}".replace(
-        "stretchs", "stretches"
+    texts = tuple(
+        f"{sensors[k]}{_of(one, several)} for {_span(one.time, a, b - 1)}" for one, k, a, b in runs[:EXAMPLES_MAX]
     )
+    text = f"{plural(len(runs), 'stretch', 'es')} in which a sensor is frozen: {some(texts, len(runs))}"
     return Finding("frozen", text, count=len(runs), examples=texts)
 
 
@@ -118,7 +116,7 @@ def _shutdowns(used: list[Series], stops: list[Runs], several: bool) -> Finding 
     if not runs:
         return None
     runs.sort(key=lambda run: run[1] - run[2])
-    texts = tuple(f"{_span(one.time, start, stop - 1)}{_of(one, several)}" for one, start, stop in runs[:5])
+    texts = tuple(f"{_span(one.time, start, stop - 1)}{_of(one, several)}" for one, start, stop in runs[:EXAMPLES_MAX])
     text = (
         f"{plural(len(runs), 'suspected shutdown')}, most sensors quiet or low at once: {some(texts, len(runs))}; "
         "leave such rows out with --running or --exclude"
@@ -132,7 +130,7 @@ def _overlaps(series: Sequence[Series]) -> Finding | None:
     if not texts:
         return None
     text = f"files overlap: {some(texts)}; what both hold counts twice"
-    return Finding("overlap", text, count=len(texts), examples=texts[:5])
+    return Finding.of("overlap", text, texts)
 
 
 def _overlapping(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:

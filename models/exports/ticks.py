@@ -99,7 +99,7 @@ def say_unmapped(table: Table, absent: Sequence[str], known: int, findings: list
         raise DataError(f"{table.path.name}: none of its tags is in --map; they are {some(absent)}")
     if absent:
         text = f"{table.path.name}: {plural(len(absent), 'tag')} not in --map, left out: {some(absent)}"
-        findings.append(Finding("unmapped_tag", text, count=len(absent), examples=tuple(absent[:5])))
+        findings.append(Finding.of("unmapped_tag", text, absent))
 
 
 def machines_of(table: Table, roles: Roles) -> tuple[tuple[str, ...], Ints]:
