@@ -32,8 +32,10 @@ class Backfill:
     @property
     def status(self) -> list[str]:
         """The status of each tick, in the words of the service."""
-        words = np.where(self.warming, "warming", np.where(np.isnan(self.score), "unscored", "scored"))
-        return [str(word) for word in words]
+        words: list[str] = np.where(
+            self.warming, "warming", np.where(np.isnan(self.score), "unscored", "scored")
+        ).tolist()
+        return words
 
 
 def columns_of(detector: Detector, sensors: tuple[str, ...]) -> Ints:

@@ -45,7 +45,7 @@ class Mapping:
 class Bank:
     """Rows of state, one a machine, of one model (artifact)."""
 
-    def __init__(self, model: LoadedModel, number: int, drift_half_life: int) -> None:
+    def __init__(self, model: LoadedModel, number: int, drift_half_life: float) -> None:
         self.model = model
         self.detector = model.detector
         self.number = number

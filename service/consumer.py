@@ -19,6 +19,7 @@ from service.errors import QueueFull, Stopping, Unavailable
 from service.ingest.batch import Body
 from service.journal import Journal, Record
 from service.outcome import BodyOutcome
+from service.settings import default
 from service.shard import Shard
 
 
@@ -26,8 +27,8 @@ from service.shard import Shard
 class QueueLimits:
     """Bounds of the queue and of one micro-batch, in readings (a batch holds one body at least)."""
 
-    queue_readings_max: int = 400_000
-    batch_readings_max: int = 8_192
+    queue_readings_max: int = default("queue_readings_max")
+    batch_readings_max: int = default("batch_readings_max")
 
 
 @dataclass(frozen=True, slots=True)

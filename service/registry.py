@@ -35,6 +35,7 @@ from models.contract import ModelError
 from models.disk import sync_folder, write_durably
 from service.archive import unpack
 from service.errors import Conflict, ModelRefused, UnknownModel
+from service.settings import default
 
 INDEX = "index.json"
 FORMAT = 1
@@ -79,9 +80,9 @@ class Routing:
 class RegistryLimits:
     """Bounds of the registry."""
 
-    archive_inflated_bytes: int = 256 * 1024 * 1024
-    models: int = 100
-    versions: int = 100
+    archive_inflated_bytes: int = default("model_inflated_bytes_max")
+    models: int = default("models_max")
+    versions: int = default("model_versions_max")
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,15 @@ class Settings(BaseSettings):
         return self
 
 
+def default(name: str) -> Any:
+    """The default of one setting, for parts that are made without settings.
+
+    >>> default("snapshots_kept")
+    2
+    """
+    return Settings.model_fields[name].default
+
+
 def load(config: Path | None = None, **given: Any) -> Settings:
     """Settings from what is `given`, then the environment, then the TOML file `config`, then the defaults.
 

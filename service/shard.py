@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
 from models.contract import MICROSECONDS, Bools
+from models.drift import HALF_LIFE
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
 from models.state import Ticks
@@ -26,6 +27,7 @@ from service.bank import Bank
 from service.columns import Columns, Index
 from service.equipment import NO_BANK, EquipmentTable
 from service.journal import ModelReadings, Record
+from service.settings import default
 from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
@@ -37,12 +39,12 @@ ALARM_SENSORS = 5  # named in an alarm
 class ShardLimits:
     """Bounds and choices of a shard; `future` None: the clock follows the readings, none is in the future."""
 
-    equipment_max: int = 100_000
-    future: int | None = 600 * MICROSECONDS
-    silent_intervals: int = 5
-    alarms_closed_max: int = 10_000
-    warnings_max: int = 20
-    drift_half_life: int = 20_000  # readings
+    equipment_max: int = default("equipment_max")
+    future: int | None = int(default("future_seconds_max") * MICROSECONDS)
+    silent_intervals: int = default("silent_intervals")
+    alarms_closed_max: int = default("alarms_closed_max")
+    warnings_max: int = default("warnings_per_body_max")
+    drift_half_life: float = HALF_LIFE
 
 
 @dataclass(slots=True)
@@ -242,7 +244,7 @@ class Shard:
         columns, count = self.columns, len(self)
         if not self.banks or not count:
             return None
-        patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)
+        patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)  # the last is for NO_BANK, which is -1
         for number, bank in self.banks.items():
             patience[number] = bank.detector.interval * self.limits.silent_intervals
         heard = columns["heard"][:count]

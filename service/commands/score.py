@@ -20,6 +20,7 @@ from models.data import DataOptions, Recording, Series, read
 from models.evaluate import Evaluation, pool
 from service.commands.console import facts, notice, progress
 
+IN_WORDS = {"excluded": "unscored", "bad_time": "rejected", "conflict": "rejected"}  # status of a row -> of a reading
 HEADER = ("time", "equipment", "status", "score", "p_value", "alarm", "top_sensor")
 
 
@@ -112,9 +113,6 @@ def write_csv(scored: Scored, file: TextIO) -> None:
             continue
         rest = lines.get(row, (IN_WORDS.get(found, found), "", "", "0", ""))
         writer.writerow((recording.row_time[row], recording.row_equipment[row], *rest))
-
-
-IN_WORDS = {"excluded": "unscored", "bad_time": "rejected", "conflict": "rejected"}
 
 
 def evaluation_of(scored: Scored) -> Evaluation:
