@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,6 +33,8 @@ MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 TENSORS_BYTES_MAX = 512 * 1024 * 1024
 SENSORS_MAX = 10_000
 NAME_LENGTH_MAX = 128
+WEIGHTS = tuple(field.name for field in fields(LinearMemoryNetwork))  # tensors of the same name
+DRIFT = "drift."  # before the names of the tensors of the drift reference
 
 
 class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -132,7 +135,7 @@ def versions() -> dict[str, str]:
 def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:
     """Write an artifact into `folder` (made if absent) and return its manifest, hashes filled in. The manifest is
     written last, so that an interrupted save leaves a folder that is refused."""
-    blob = save_tensors({**_tensors(detector), **{f"drift.{k}": v for k, v in drift.as_arrays().items()}})
+    blob = save_tensors({**_tensors(detector), **{DRIFT + k: v for k, v in drift.as_arrays().items()}})
     manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
     manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,14 +163,7 @@ def hash_arrays(*arrays: NDArray[np.generic]) -> str:
 def _tensors(detector: Detector) -> dict[str, NDArray[np.generic]]:
     network, scoring = detector.network, detector.scoring
     tensors = {
-        "W_hm": network.W_hm,
-        "W_mm": network.W_mm,
-        "W_mo": network.W_mo,
-        "b_o": network.b_o,
-        "W_xh": network.W_xh,
-        "W_mh": network.W_mh,
-        "b_h": network.b_h,
-        "tanh": network.tanh,
+        **{name: getattr(network, name) for name in WEIGHTS},
         "precision": scoring.precision,
         "quantiles": scoring.quantiles,
         "knots": scoring.knots,
@@ -257,40 +253,43 @@ def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
     except (SafetensorError, ValueError, TypeError) as error:
         raise ModelError(f"{where}: {TENSORS}: {error}") from None
     _check_tensors(manifest, tensors, where)
-    column = {
-        f: np.array([getattr(s, f) for s in manifest.sensors]) for f in ("mean", "scale", "constant", "resolution")
-    }
-    names = ("W_hm", "W_mm", "W_mo", "b_o", "W_xh", "W_mh", "b_h", "tanh")
-    network = LinearMemoryNetwork(**{n: tensors[n] for n in names if n in tensors})
-    scoring = Scoring(
-        precision=tensors["precision"],
-        cap=np.float32(manifest.winsor_cap),
-        quantiles=tensors["quantiles"],
-        combine=np.float32(manifest.combining_scale),
-        knots=tensors["knots"],
-        p_values=tensors["p_values"],
-    )
+    detector = _detector(manifest, tensors)
     try:
-        network.check()
-        drift = DriftReference.from_arrays({k[6:]: v for k, v in tensors.items() if k.startswith("drift.")})
-    except (ModelError, KeyError, ValueError) as error:
+        detector.network.check()
+        drift = DriftReference.from_arrays(
+            {name.removeprefix(DRIFT): array for name, array in tensors.items() if name.startswith(DRIFT)}
+        )
+    except (ModelError, ValueError) as error:
         raise ModelError(f"{where}: {error}") from None
-    detector = Detector(
-        sensors=tuple(s.name for s in manifest.sensors),
-        units=tuple(s.unit for s in manifest.sensors),
-        mean=column["mean"].astype(np.float64),
-        scale=column["scale"].astype(np.float64),
-        constant=column["constant"].astype(np.bool_),
-        resolution=column["resolution"].astype(np.float64),
-        network=network,
-        scoring=scoring,
+    return LoadedModel(manifest, detector, drift)
+
+
+def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> Detector:
+    """The detector of tensors that have been checked."""
+    sensors = manifest.sensors
+    weights: dict[str, Any] = {name: tensors[name] for name in WEIGHTS if name in tensors}
+    return Detector(
+        sensors=tuple(s.name for s in sensors),
+        units=tuple(s.unit for s in sensors),
+        mean=np.array([s.mean for s in sensors], np.float64),
+        scale=np.array([s.scale for s in sensors], np.float64),
+        constant=np.array([s.constant for s in sensors], np.bool_),
+        resolution=np.array([s.resolution for s in sensors], np.float64),
+        network=LinearMemoryNetwork(**weights),
+        scoring=Scoring(
+            precision=tensors["precision"],
+            cap=np.float32(manifest.winsor_cap),
+            quantiles=tensors["quantiles"],
+            combine=np.float32(manifest.combining_scale),
+            knots=tensors["knots"],
+            p_values=tensors["p_values"],
+        ),
         warmup=manifest.warmup_ticks,
         interval=manifest.interval,
         gap_reset=manifest.gap_reset,
         equipment=manifest.equipment,
         centres=tensors["centres"],
     )
-    return LoadedModel(manifest, detector, drift)
 
 
 def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], where: str) -> None:
@@ -314,7 +313,7 @@ def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], 
             found = f"{tensors[name].dtype} {tensors[name].shape}"
             raise ModelError(f"{where}: tensor {name!r} is {found}; expected {dtype} {shape}")
     for name, tensor in tensors.items():
-        if name not in wanted and name not in optional and not name.startswith("drift."):
+        if name not in wanted and name not in optional and not name.startswith(DRIFT):
             raise ModelError(f"{where}: {TENSORS} holds an unknown tensor {name!r}")
         if name in optional and tensor.dtype != optional[name]:
             raise ModelError(f"{where}: tensor {name!r} is {tensor.dtype}; expected {optional[name]}")

@@ -112,13 +112,13 @@ def train(
     unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
     missing = 0 if seen is None else int(sum((~s).sum() for s in seen))
     return Training(
-        manifest,
-        detector,
-        drift,
-        calibration,
-        tuple(sensors[i] for i in unsettled),
-        missing,
-        time.perf_counter() - started,
+        manifest=manifest,
+        detector=detector,
+        drift=drift,
+        calibration=calibration,
+        sensors_unsettled=tuple(sensors[i] for i in unsettled),
+        missing_cells=missing,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -184,22 +184,6 @@ def _detector(
     interval: int,
     options: Options,
 ) -> Detector:
-    network = LinearMemoryNetwork(
-        W_hm=_single(core.memory.A_),
-        W_mm=_single(_stable(core.memory.B_)),
-        W_mo=_single(core.readout[:-1].T),
-        b_o=_single(core.readout[-1]),
-    )
-    network.check()
-    knots, p_values = p_value_table(calibration.scores)
-    scoring = Scoring(
-        precision=np.linalg.inv(calibration.covariance).astype(np.float32),
-        cap=np.float32(calibration.cap),
-        quantiles=calibration.quantiles.astype(np.float32),
-        combine=np.float32(calibration.combine),
-        knots=knots.astype(np.float32),
-        p_values=p_values.astype(np.float32),
-    )
     return Detector(
         sensors=sensors,
         units=units,
@@ -207,13 +191,38 @@ def _detector(
         scale=scaling.scale,
         constant=scaling.constant,
         resolution=scaling.resolution,
-        network=network,
-        scoring=scoring,
+        network=_network(core),
+        scoring=_scoring(calibration),
         warmup=warmup,
         interval=interval,
         gap_reset=gap_reset_ticks(options.shape.window) * interval,
         equipment=scaling.equipment,
         centres=scaling.centres,
+    )
+
+
+def _network(core: Core) -> LinearMemoryNetwork:
+    """The weights in float32. ModelError where they cannot serve."""
+    network = LinearMemoryNetwork(
+        W_hm=_single(core.memory.A_),
+        W_mm=_single(_stable(core.memory.B_)),
+        W_mo=_single(core.readout[:-1].T),
+        b_o=_single(core.readout[-1]),
+    )
+    network.check()
+    return network
+
+
+def _scoring(calibration: Calibration) -> Scoring:
+    """The thresholds in float32."""
+    knots, p_values = p_value_table(calibration.scores)
+    return Scoring(
+        precision=np.linalg.inv(calibration.covariance).astype(np.float32),
+        cap=np.float32(calibration.cap),
+        quantiles=calibration.quantiles.astype(np.float32),
+        combine=np.float32(calibration.combine),
+        knots=knots.astype(np.float32),
+        p_values=p_values.astype(np.float32),
     )
 
 
@@ -245,23 +254,6 @@ def _manifest(
         detector.resolution.tolist(),
         strict=True,
     )
-    digest = hashlib.sha256()
-    for s in segments:
-        digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
-    record = CalibrationRecord(
-        group="fleet",
-        budget=calibration.budget,
-        kept=calibration.kept,
-        n=calibration.rows,
-        block_length=calibration.rows // len(calibration.block_kept),
-        interval=detector.interval,
-        supported=calibration.supported,
-        provisional=calibration.provisional,
-        block_kept=tuple(calibration.block_kept.tolist()),
-        block_thresholds=tuple(calibration.block_thresholds.tolist()),
-        spread=calibration.spread,
-        tail="empirical",
-    )
     return Manifest(
         format=FORMAT,
         artifact_id="",
@@ -284,17 +276,41 @@ def _manifest(
         statistics=STATISTICS,
         combining_scale=float(detector.scoring.combine),
         winsor_cap=float(detector.scoring.cap),
-        calibration=(record,),
-        fit=FitRecord(
-            rows=sum(len(s.x) for s in segments),
-            segments=len(segments),
-            window=window,
-            seed=options.seed,
-            data_hash=digest.hexdigest()[:32],
-            excluded=excluded,
-        ),
+        calibration=(_calibration_record(calibration, detector.interval),),
+        fit=_fit_record(segments, options.seed, window, excluded),
         versions=versions(),
         tensors_sha256="",
+    )
+
+
+def _calibration_record(calibration: Calibration, interval: int) -> CalibrationRecord:
+    return CalibrationRecord(
+        group="fleet",
+        budget=calibration.budget,
+        kept=calibration.kept,
+        n=calibration.rows,
+        block_length=calibration.rows // len(calibration.block_kept),
+        interval=interval,
+        supported=calibration.supported,
+        provisional=calibration.provisional,
+        block_kept=tuple(calibration.block_kept.tolist()),
+        block_thresholds=tuple(calibration.block_thresholds.tolist()),
+        spread=calibration.spread,
+        tail="empirical",
+    )
+
+
+def _fit_record(segments: list[Segment], seed: int, window: tuple[str, str], excluded: int) -> FitRecord:
+    digest = hashlib.sha256()
+    for s in segments:
+        digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
+    return FitRecord(
+        rows=sum(len(s.x) for s in segments),
+        segments=len(segments),
+        window=window,
+        seed=seed,
+        data_hash=digest.hexdigest()[:32],
+        excluded=excluded,
     )
 
 
