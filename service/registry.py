@@ -197,12 +197,13 @@ class Registry:
             raise Conflict(
                 f"model {model.name!r} has {len(versions)} versions; expected at most {self.limits.versions}"
             )
-        number = model.version if model.version not in versions else max(versions) + 1
+        home = self.folder / model.name
+        taken = {int(path.name) for path in home.glob("*") if path.name.isdecimal()}  # by damaged versions, too
+        number = model.version if model.version not in taken else max(taken) + 1
         incoming = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         incoming.mkdir()
         write_durably(incoming / TENSORS, tensors)
         write_durably(incoming / MANIFEST, manifest)
-        home = self.folder / model.name
         home.mkdir(exist_ok=True)
         sync_folder(self.folder)
         incoming.rename(home / str(number))
