@@ -27,83 +27,11 @@ from models.drift import DriftReference
 from models.lmn import LinearMemoryNetwork
 from models.score import STATISTICS
 
-FORMAT = 1
-MANIFEST, TENSORS = "manifest.json", "model.safetensors"
+TENSORS = "model.safetensors"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 TENSORS_BYTES_MAX = 512 * 1024 * 1024
-SENSORS_MAX = 10_000
-NAME_LENGTH_MAX = 128
 WEIGHTS = tuple(field.name for field in fields(LinearMemoryNetwork))  # tensors of the same name
 DRIFT = "drift."  # before the names of the tensors of the drift reference
-
-
-class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One input: its name and unit, and how its physical value becomes standard deviations of normal operation."""
-
-    name: str
-    unit: str
-    mean: float
-    scale: float
-    constant: bool
-    resolution: float
-
-
-class CalibrationRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Thresholds of one group of machines: what was promised, on how much data, and what held-out rows kept."""
-
-    group: str
-    budget: float
-    kept: float
-    n: int
-    block_length: int
-    interval: int
-    supported: bool
-    provisional: bool
-    block_kept: tuple[float, ...]
-    block_thresholds: tuple[float, ...]
-    spread: float
-    tail: str
-
-
-class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What the model was fitted on."""
-
-    rows: int
-    segments: int
-    window: tuple[str, str]
-    seed: int
-    data_hash: str
-    excluded: int
-
-
-class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What `manifest.json` holds; times in microseconds."""
-
-    format: int
-    artifact_id: str
-    name: str
-    version: int
-    parent: str
-    kind: str
-    requires: tuple[str, ...]
-    basis_id: str
-    memory_id: str
-    sensors: tuple[Sensor, ...]
-    equipment: tuple[str, ...]
-    interval: int
-    tolerance: float
-    gap_reset: int
-    warmup_ticks: int
-    p: int
-    L: int
-    g: float
-    statistics: tuple[str, ...]
-    combining_scale: float
-    winsor_cap: float
-    calibration: tuple[CalibrationRecord, ...]
-    fit: FitRecord
-    versions: dict[str, str]
-    tensors_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +55,6 @@ class LoadedModel:
         return self.manifest.artifact_id
 
 
-def versions() -> dict[str, str]:
-    """Of what made the numbers."""
-    return {"python": platform.python_version(), "numpy": np.__version__}
-
-
 def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:
     """Write an artifact into `folder` (made if absent) and return its manifest, hashes filled in. The manifest is
     written last, so that an interrupted save leaves a folder that is refused."""
@@ -143,21 +66,6 @@ def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: 
     write_durably(folder / TENSORS, blob)
     write_durably(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     return manifest
-
-
-def identify(manifest: Manifest) -> str:
-    """Hash of a manifest without its own id; the tensors are in it through their hash."""
-    bare = msgspec.structs.replace(manifest, artifact_id="")
-    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
-
-
-def hash_arrays(*arrays: NDArray[np.generic]) -> str:
-    """Short hash of arrays: content, shape and dtype."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
 
 
 def _tensors(detector: Detector) -> dict[str, NDArray[np.generic]]:
@@ -191,55 +99,6 @@ def _bounded(path: Path, limit: int) -> bytes:
     if path.stat().st_size > limit:
         raise ModelError(f"{path} has {path.stat().st_size} bytes; expected at most {limit}")
     return path.read_bytes()
-
-
-def read_manifest(content: bytes) -> Manifest:
-    """Decode and check `manifest.json` by itself."""
-    try:
-        found = msgspec.json.decode(content)
-        if not isinstance(found, dict):
-            raise ModelError(f"{MANIFEST} holds {type(found).__name__}; expected an object")
-        if found.get("format") != FORMAT:
-            raise ModelError(f"{MANIFEST}: format is {found.get('format')!r}; this program reads format {FORMAT}")
-        manifest = msgspec.convert(found, Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{MANIFEST}: {error}; the file was changed or is incomplete") from None
-    if identify(manifest) != manifest.artifact_id:
-        raise ModelError(f"{MANIFEST}: its content does not match its artifact_id; the file was changed after training")
-    _check_manifest(manifest)
-    return manifest
-
-
-def _check_manifest(manifest: Manifest) -> None:
-    names = [s.name for s in manifest.sensors]
-    rules = [
-        (0 < len(names) <= SENSORS_MAX, f"{len(names)} sensors; expected 1 to {SENSORS_MAX}"),
-        (len(set(names)) == len(names), "a sensor name occurs twice"),
-        (valid_name(manifest.name), f"name is {manifest.name!r}; expected letters, digits, '.', '_' or '-'"),
-        (manifest.version >= 1, f"version is {manifest.version}; expected 1 or more"),
-        (manifest.interval > 0, f"interval is {manifest.interval} microseconds; expected more than 0"),
-        (manifest.gap_reset > 0, f"gap_reset is {manifest.gap_reset} microseconds; expected more than 0"),
-        (manifest.warmup_ticks >= 1, f"warmup_ticks is {manifest.warmup_ticks}; expected 1 or more"),
-        (manifest.statistics == STATISTICS, f"statistics are {manifest.statistics}; this program knows {STATISTICS}"),
-        (not manifest.requires, f"requires {', '.join(manifest.requires)}, which this program does not have"),
-        (0 < manifest.combining_scale < np.inf, "combining_scale is not a positive number"),
-        (0 < manifest.winsor_cap < np.inf, "winsor_cap is not a positive number"),
-        (any(not s.constant for s in manifest.sensors), "all sensors are marked constant"),
-    ]
-    for sensor in manifest.sensors:
-        finite = np.isfinite([sensor.mean, sensor.scale, sensor.resolution]).all()
-        rules.append(
-            (bool(finite) and sensor.scale > 0 and sensor.resolution > 0, f"sensor {sensor.name!r}: bad scale")
-        )
-    for holds, complaint in rules:
-        if not holds:
-            raise ModelError(f"{MANIFEST}: {complaint}")
-
-
-def valid_name(name: str) -> bool:
-    """Whether a model may be called that: it becomes a folder, a metric label and part of an address."""
-    plain = name.replace(".", "").replace("_", "").replace("-", "")
-    return 0 < len(name) <= NAME_LENGTH_MAX and plain.isascii() and plain.isalnum() and name[0] != "."
 
 
 def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:

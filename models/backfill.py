@@ -13,7 +13,7 @@ import numpy as np
 from models.contract import Bools, DataError, Floats, Floats32, Ints
 from models.detector import Detector
 from models.episodes import EpisodeRule, Phase, advance
-from models.gaps import first_after_gap
+from models.gaps import first_after_gap, skipped_ticks
 
 CHUNK = 8192  # ticks whose outcomes are held at once
 
@@ -76,13 +76,14 @@ def score_series(
         np.full(n, -1),
     )
     reset = first_after_gap(time, detector.gap_reset)
+    skipped = skipped_ticks(time, np.concatenate([time[:1], time[:-1]]), detector.interval, detector.gap_reset)
     state, phase = detector.init_state(1), Phase()
     centre = detector.centre_index(equipment)
     for start in range(0, n, CHUNK):
         rows = slice(start, min(start + CHUNK, n))
         count = rows.stop - start
         state, ticks = detector.advance(
-            state, x[rows], [1] * count, reset=reset[rows], centre=np.full(count, centre, np.intp)
+            state, x[rows], [1] * count, reset[rows], np.full(count, centre, np.intp), skipped[rows]
         )
         result.score[rows], result.p_value[rows] = ticks.score, ticks.p_value
         result.warming[rows] = ticks.warming

@@ -196,8 +196,14 @@ class CrossFit:
 
 
 def settled(blocks: list[list[HeldOut]], warmup: int) -> list[list[Floats]]:
-    """Residuals of each block without the first `warmup` rows of a run, which serving does not judge either."""
-    return [[r for first, residual in part if len(r := residual[max(warmup - first, 0) :])] for part in blocks]
+    """Residuals of each block without what serving does not judge either: the first `warmup` rows of a run, and rows
+    without any value, over which smoothed statistics are held."""
+    return [[r for held in part if len(r := _judged(held, warmup))] for part in blocks]
+
+
+def _judged(held: HeldOut, warmup: int) -> Floats:
+    residual = held.residual[max(warmup - held.first, 0) :]
+    return residual[~np.isnan(residual).all(1)]
 
 
 def statistics(residual: Floats, precision: Floats, cap: float) -> Floats:

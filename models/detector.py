@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Bools, Floats, Floats32
+from models.contract import Bools, Floats, Floats32, Ints
 from models.explain import conditional_residual
 from models.judgement import Judgement
 from models.lmn import LinearMemoryNetwork, product_by_row
@@ -25,6 +25,7 @@ from models.score import MOVED_SPAN, NORMAL_LEVEL, SPANS, VECTOR_SPAN
 from models.state import State, Ticks
 from models.waves import Waves
 
+COAST_TICKS_MAX = 64  # ticks that did not come, beyond which what is expected is no less certain
 Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
 
 
@@ -179,15 +180,16 @@ class Detector:
         waves: Sequence[int],
         reset: Bools | None = None,
         centre: NDArray[np.intp] | None = None,
+        skipped: Ints | None = None,
     ) -> tuple[State, Ticks]:
         """Ticks of several machines, several of each: `x` (n, d) in wave order.
 
         `waves` are sizes, none greater than the one before, the first at most `len(state)`; machine j's k-th tick is
         row sum(waves[:k]) + j and continues state row j. `reset` (n,) marks rows before which the machine starts
-        anew; `centre` (n,) its row of `centre_index`.
+        anew; `centre` (n,) its row of `centre_index`; `skipped` (n,) the ticks that did not come before it.
         """
         with np.errstate(over="ignore"):  # of values as great as 1e308
-            return self._advance(state, x, Waves(waves, reset), centre)
+            return self._advance(state, x, Waves(waves, reset, skipped), centre)
 
     def _advance(self, state: State, x: Floats, plan: Waves, centre: NDArray[np.intp] | None) -> tuple[State, Ticks]:
         z_all = self.standardise(x, centre)
@@ -214,10 +216,15 @@ class Detector:
         memory = np.empty_like(inputs)
         before = state.memory
         estimate = np.zeros_like(z) if holed.any() else None
+        ahead = np.empty_like(z) if plan.skipped is not None else None  # what is expected after ticks that did not come
         for lo, hi in plan.edges:
             previous = before[: hi - lo]
             if plan.reset is not None and plan.reset[lo:hi].any():
                 previous = np.where(plan.reset[lo:hi, None], np.float32(0), previous)
+            if ahead is not None and plan.skipped is not None and (late := np.flatnonzero(plan.skipped[lo:hi])).size:
+                previous = previous.copy()
+                previous[late] = self._coast(previous[late], plan.skipped[lo + late])
+                ahead[lo + late] = product_by_row(previous[late], out) + network.b_o
             if estimate is not None and (holes := np.flatnonzero(holed[lo:hi])).size:
                 rows = lo + holes
                 expected = product_by_row(previous[holes], out) + network.b_o
@@ -233,7 +240,53 @@ class Detector:
             before = current
         prediction = product_by_row(memory, out) + network.b_o
         expected = plan.shifted(np.ascontiguousarray(state.prediction[:, self.live]), prediction, network.b_o)
+        if ahead is not None and plan.skipped is not None:
+            expected[plan.skipped > 0] = ahead[plan.skipped > 0]
         residual = z - expected
         if estimate is not None:
             residual[holed] = np.where(missing[holed], estimate[holed], residual[holed])
+        if plan.skipped is not None:
+            self._narrow(residual, plan.skipped)
         return memory, prediction, residual
+
+    def _coast(self, memory: Floats32, ticks: Ints) -> Floats32:
+        """Memories (n, p) after as many `ticks` (n,) without any value: each takes its own prediction for granted."""
+        into, keep, out = self._matrices
+        memory = memory.copy()
+        for tick in range(int(ticks.max())):
+            rows = np.flatnonzero(ticks > tick)
+            before = memory[rows]
+            expected = np.clip(product_by_row(before, out) + self.network.b_o, -Z_MAX, Z_MAX)
+            held = product_by_row(before, keep)
+            memory[rows] = held + product_by_row(self.network.functional(expected, before), into)
+        return memory
+
+    def _narrow(self, residual: Floats32, skipped: Ints) -> None:
+        """Bring residuals after ticks that did not come to the scale of one tick ahead, in place."""
+        rows = np.flatnonzero(skipped)
+        for ticks in np.unique(np.minimum(skipped[rows], len(self._narrowing))).tolist():
+            own = rows[np.minimum(skipped[rows], len(self._narrowing)) == ticks]
+            residual[own] = product_by_row(residual[own], self._narrowing[ticks - 1])
+
+    @cached_property
+    def _narrowing(self) -> Floats32:
+        """(k, live, live): residuals after 1 to k ticks that did not come, times this, are as if one tick ahead.
+
+        With e the residual one tick ahead, S its covariance, W = W_mo, A = W_hm and F = W_mm + A W, the error k ticks
+        further ahead has covariance P_k = S + sum over j < k of (W F^j A) S (W F^j A)^T; the factor is
+        (chol(S) chol(P_k)^-1)^T. The identity for networks whose functional part is not.
+        """
+        live, network = len(self.live), self.network
+        ticks = max(self.gap_reset // self.interval, 1)
+        if network.W_xh is not None:
+            return np.repeat(np.eye(live, dtype=np.float32)[None], 1, axis=0)
+        W, A = network.W_mo.astype(np.float64), network.W_hm.astype(np.float64)
+        closed = network.W_mm.astype(np.float64) + A @ W
+        S = np.linalg.inv(self.scoring.precision.astype(np.float64))
+        S = (S + S.T) / 2
+        near, P, effect, factors = np.linalg.cholesky(S), S.copy(), A, []
+        for _ in range(min(ticks, COAST_TICKS_MAX)):
+            P = P + (W @ effect) @ S @ (W @ effect).T
+            factors.append(np.linalg.solve(np.linalg.cholesky(P).T, near.T))
+            effect = closed @ effect
+        return np.ascontiguousarray(factors, np.float32)

@@ -56,7 +56,8 @@ class Judgement:
             fixed = detector.fixed
             self.moved = moved_sensors(x[:, fixed], *detector.fixed_values(centre))
             blind = blind & np.isnan(x[:, fixed]).all(1)
-        self.before = plan.warm_before(state.warm_left, detector.warmup)
+        self.blind = blind
+        self.before = plan.warm_before(state.warm_left, detector.warmup, blind)
         self.judged = (self.before <= 0) & ~blind
         self.smoothed = self._smooth(bounded, capped, self.moved.sum(1, dtype=np.float32))
         self._score(q)
@@ -150,7 +151,7 @@ class Judgement:
             z=z[last],
             score=self.score[last],
             leading=self.leading[last],
-            warm_left=np.maximum(self.before[last] - 1, 0).astype(np.int32),
+            warm_left=np.maximum(self.before[last] - ~self.blind[last], 0).astype(np.int32),
         )
         return state, ticks
 

@@ -26,6 +26,11 @@ class Segment:
     equipment: str
     x: Floats
 
+    @property
+    def rows(self) -> int:
+        """Ticks with any value."""
+        return int((~np.isnan(self.x)).any(1).sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Scaling:

@@ -305,7 +305,7 @@ def _fit_record(segments: list[Segment], seed: int, window: tuple[str, str], exc
     for s in segments:
         digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
     return FitRecord(
-        rows=sum(len(s.x) for s in segments),
+        rows=sum(s.rows for s in segments),
         segments=len(segments),
         window=window,
         seed=seed,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.gaps import after_gap
+from models.gaps import after_gap, skipped_ticks
 from service import ring
 from service.align import NEVER, Verdict, align, in_order
 from service.columns import Columns, Index
@@ -32,6 +32,7 @@ class Admitted:
     counts: Index  # (m,) readings of each
     sizes: list[int]  # of the waves
     reset: NDArray[np.bool_] | None  # (n,) after a gap; None where there is none
+    skipped: NDArray[np.int64] | None = None  # (n,) ticks that did not come before it; None where none is missing
 
     def rows_of(self, machine: int) -> Index:
         """Rows of one machine (index into `machines`), in order of time."""
@@ -65,9 +66,11 @@ def admit(
     digest: NDArray[np.uint64],
     horizon: int | None,
     gap: int,
+    interval: int = 0,
 ) -> Admission:
     """Align readings, given in order of arrival: `slots`, `time`, `digest` (n,). Readings beyond `horizon` are future;
-    over `gap` microseconds without a reading, the memory starts anew."""
+    over `gap` microseconds without a reading, the memory starts anew; ticks of `interval` (0: none) that did not come
+    are counted."""
     order = _by_machine(slots, columns.used)
     before = _before(columns, slots[order], time[order])
     ordered = in_order(time[order], before, horizon)
@@ -75,7 +78,7 @@ def admit(
     if not ordered.all():
         order = _align_disordered(columns, slots, time, digest, horizon, order, ordered, admission)
         before = _before(columns, slots[order], time[order])
-    admission.admitted = _in_waves(slots, time, order, before, gap)
+    admission.admitted = in_waves(slots, time, order, before, gap, interval)
     return admission
 
 
@@ -137,22 +140,26 @@ def _align_disordered(
     return order[keep]
 
 
-def _in_waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int) -> Admitted:
+def in_waves(
+    slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int, interval: int
+) -> Admitted:
     """From readings sorted by machine to readings in wave order."""
     slot, starts = slots[order], _starts(slots[order])
     count = len(order)
     reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap) & (before != NEVER)
     if reset is not None and not reset.any():
         reset = None
+    skipped = _skipped(time[order], before, gap, interval)
     if len(starts) == count:  # one reading a machine: one wave
-        return Admitted(order, time[order], slot, None, slot, np.ones(count, np.intp), [count] if count else [], reset)
+        ones, sizes = np.ones(count, np.intp), [count] if count else []
+        return Admitted(order, time[order], slot, None, slot, ones, sizes, reset, skipped)
     counts = np.diff(starts, append=count)
     rank = np.arange(count) - np.repeat(starts, counts)
     by_count = np.argsort(-counts, kind="stable")
     place = np.empty(len(counts), np.intp)
     place[by_count] = np.arange(len(counts))
-    sizes = np.cumsum(np.bincount(counts)[:0:-1])[::-1]
-    row = (np.cumsum(sizes) - sizes)[rank] + np.repeat(place, counts)
+    size = np.cumsum(np.bincount(counts)[:0:-1])[::-1]
+    row = (np.cumsum(size) - size)[rank] + np.repeat(place, counts)
     in_waves = np.empty(count, np.intp)
     in_waves[row] = np.arange(count)
     rows = order[in_waves]
@@ -163,9 +170,18 @@ def _in_waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArr
         rank[in_waves],
         slot[starts][by_count],
         counts[by_count],
-        sizes.tolist(),
+        size.tolist(),
         None if reset is None else reset[in_waves],
+        None if skipped is None else skipped[in_waves],
     )
+
+
+def _skipped(time: NDArray[np.int64], before: NDArray[np.int64], gap: int, interval: int) -> NDArray[np.int64] | None:
+    """Ticks that did not come before each reading; None where none is missing, or nothing is known of ticks."""
+    if not interval or not (time - before > interval).any():
+        return None
+    skipped = np.where(before == NEVER, 0, skipped_ticks(time, before, interval, gap))
+    return skipped if skipped.any() else None
 
 
 _NONE: Any = np.empty(0, np.intp)

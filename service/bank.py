@@ -142,7 +142,9 @@ class Bank:
 
     def step(self, rows: Index, x: Floats, admitted: Admitted, centre: Index | None) -> Ticks:
         """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
-        state, ticks = self.detector.advance(self.state(rows), x, admitted.sizes, admitted.reset, centre)
+        state, ticks = self.detector.advance(
+            self.state(rows), x, admitted.sizes, admitted.reset, centre, admitted.skipped
+        )
         for f in fields(State):
             self.columns[f.name][rows] = getattr(state, f.name)
         self._watch(ticks)

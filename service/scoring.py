@@ -90,7 +90,15 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
         x = bank.collect(batch, flat)
         missing = _missing(x)
         digest = ring.digests(x, missing, bank.keys)
-        admission = admit(shard.columns, slot, batch.time[flat], digest, instant.horizon, bank.detector.gap_reset)
+        admission = admit(
+            shard.columns,
+            slot,
+            batch.time[flat],
+            digest,
+            instant.horizon,
+            bank.detector.gap_reset,
+            bank.detector.interval,
+        )
         _refuse(admission, places, outcome)
         _repeat_stored(shard, admission, places, outcome)
         admitted = admission.admitted

@@ -14,7 +14,7 @@ from models.contract import MICROSECONDS, ModelError
 from models.data import DataOptions, Recording, Series, read, segments
 from models.exports.findings import some
 from models.exports.timestamps import rfc3339
-from models.gaps import gap_reset_ticks
+from models.gaps import gap_reset_ticks, on_grid
 from models.preprocess import Segment
 from models.train import Options, Training, train
 from service.commands.console import facts, progress
@@ -38,7 +38,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
         recording = read(data, data_options)
         parts = normal_segments(recording, options)
         options = replace(options, name=options.name or name_of(out), version=version)
-        used = sum(len(p.x) for p in parts)
+        used = sum(part.rows for part in parts)
         training = train(
             parts,
             recording.sensors,
@@ -58,13 +58,15 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
 
 
 def normal_segments(recording: Recording, options: Options) -> list[Segment]:
-    """Contiguous rows to train on, machine by machine, those labelled as faulty left out."""
+    """Ticks to train on, machine by machine, rows labelled as faulty left out; a tick that did not come has no value."""
     gap = gap_reset_ticks(options.shape.window) * recording.interval
-    return [
-        Segment(series.equipment, series.values[part])
+    found = [
+        Segment(series.equipment, on_grid(series.time[part], series.values[part], recording.interval))
         for series in map(without_faults, recording.series)
         for part in segments(series, gap)
     ]
+    long = [segment for segment in found if len(segment.x) > 2 * options.shape.window]
+    return long or found  # where none is, training says what it takes
 
 
 def without_faults(series: Series) -> Series:
@@ -128,6 +130,8 @@ def report(trained: Trained) -> list[tuple[str, str]]:
     ]
     if faulty := labelled(recording):
         lines.append(("left out", f"{faulty:,} rows that are labelled as faulty"))
+    if short := sum(int(series.use.sum()) for series in recording.series) - faulty - manifest.fit.rows:
+        lines.append(("left out", f"{short:,} rows in stretches of {2 * manifest.L} ticks or less"))
     constant = [s.name for s in manifest.sensors if s.constant]
     if constant:
         lines.append(("constant", f"{some(constant)}: any movement will be news"))
