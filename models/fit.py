@@ -8,7 +8,7 @@ over rows only, so cost grows linearly with rows and memory not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -69,6 +69,12 @@ class ReadoutMoments:
     squares: Floats
     rows: Floats
     holes: Floats
+
+    def __add__(self, other: ReadoutMoments) -> ReadoutMoments:
+        return ReadoutMoments(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: ReadoutMoments) -> ReadoutMoments:
+        return ReadoutMoments(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     @classmethod
     def empty(cls, memory_size: int, sensors: int) -> Self:
