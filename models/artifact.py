@@ -8,10 +8,10 @@ fails, when a field is unknown or the format newer than this program, and when t
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,85 +22,16 @@ from safetensors.numpy import save as save_tensors
 
 from models.contract import Floats, ModelError
 from models.detector import Detector, Scoring
+from models.disk import write_durably
 from models.drift import DriftReference
 from models.lmn import LinearMemoryNetwork
 from models.score import STATISTICS
 
-FORMAT = 1
-MANIFEST, TENSORS = "manifest.json", "model.safetensors"
+TENSORS = "model.safetensors"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 TENSORS_BYTES_MAX = 512 * 1024 * 1024
-SENSORS_MAX = 10_000
-NAME_LENGTH_MAX = 128
-
-
-class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One input: its name and unit, and how its physical value becomes standard deviations of normal operation."""
-
-    name: str
-    unit: str
-    mean: float
-    scale: float
-    constant: bool
-    resolution: float
-
-
-class CalibrationRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Thresholds of one group of machines: what was promised, on how much data, and what held-out rows kept."""
-
-    group: str
-    budget: float
-    kept: float
-    n: int
-    block_length: int
-    interval: int
-    supported: bool
-    provisional: bool
-    block_kept: tuple[float, ...]
-    block_thresholds: tuple[float, ...]
-    spread: float
-    tail: str
-
-
-class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What the model was fitted on."""
-
-    rows: int
-    segments: int
-    window: tuple[str, str]
-    seed: int
-    data_hash: str
-    excluded: int
-
-
-class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What `manifest.json` holds; times in microseconds."""
-
-    format: int
-    artifact_id: str
-    name: str
-    version: int
-    parent: str
-    kind: str
-    requires: tuple[str, ...]
-    basis_id: str
-    memory_id: str
-    sensors: tuple[Sensor, ...]
-    equipment: tuple[str, ...]
-    interval: int
-    tolerance: float
-    gap_reset: int
-    warmup_ticks: int
-    p: int
-    L: int
-    g: float
-    statistics: tuple[str, ...]
-    combining_scale: float
-    winsor_cap: float
-    calibration: tuple[CalibrationRecord, ...]
-    fit: FitRecord
-    versions: dict[str, str]
-    tensors_sha256: str
+WEIGHTS = tuple(field.name for field in fields(LinearMemoryNetwork))  # tensors of the same name
+DRIFT = "drift."  # before the names of the tensors of the drift reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +55,10 @@ class LoadedModel:
         return self.manifest.artifact_id
 
 
-def versions() -> dict[str, str]:
-    """Of what made the numbers."""
-    return {"python": platform.python_version(), "numpy": np.__version__}
-
-
 def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:
     """Write an artifact into `folder` (made if absent) and return its manifest, hashes filled in. The manifest is
     written last, so that an interrupted save leaves a folder that is refused."""
-    blob = save_tensors({**_tensors(detector), **{f"drift.{k}": v for k, v in drift.as_arrays().items()}})
+    blob = save_tensors({**_tensors(detector), **{DRIFT + k: v for k, v in drift.as_arrays().items()}})
     manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
     manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,47 +68,10 @@ def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: 
     return manifest
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file by temp file, fsync, rename, fsync of the folder: a crash leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def identify(manifest: Manifest) -> str:
-    """Hash of a manifest without its own id; the tensors are in it through their hash."""
-    bare = msgspec.structs.replace(manifest, artifact_id="")
-    return hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
-
-
-def hash_arrays(*arrays: NDArray[np.generic]) -> str:
-    """Short hash of arrays: content, shape and dtype."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:32]
-
-
 def _tensors(detector: Detector) -> dict[str, NDArray[np.generic]]:
     network, scoring = detector.network, detector.scoring
     tensors = {
-        "W_hm": network.W_hm,
-        "W_mm": network.W_mm,
-        "W_mo": network.W_mo,
-        "b_o": network.b_o,
-        "W_xh": network.W_xh,
-        "W_mh": network.W_mh,
-        "b_h": network.b_h,
-        "tanh": network.tanh,
+        **{name: getattr(network, name) for name in WEIGHTS},
         "precision": scoring.precision,
         "quantiles": scoring.quantiles,
         "knots": scoring.knots,
@@ -212,55 +101,6 @@ def _bounded(path: Path, limit: int) -> bytes:
     return path.read_bytes()
 
 
-def read_manifest(content: bytes) -> Manifest:
-    """Decode and check `manifest.json` by itself."""
-    try:
-        found = msgspec.json.decode(content)
-        if not isinstance(found, dict):
-            raise ModelError(f"{MANIFEST} holds {type(found).__name__}; expected an object")
-        if found.get("format") != FORMAT:
-            raise ModelError(f"{MANIFEST}: format is {found.get('format')!r}; this program reads format {FORMAT}")
-        manifest = msgspec.convert(found, Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{MANIFEST}: {error}; the file was changed or is incomplete") from None
-    if identify(manifest) != manifest.artifact_id:
-        raise ModelError(f"{MANIFEST}: its content does not match its artifact_id; the file was changed after training")
-    _check_manifest(manifest)
-    return manifest
-
-
-def _check_manifest(manifest: Manifest) -> None:
-    names = [s.name for s in manifest.sensors]
-    rules = [
-        (0 < len(names) <= SENSORS_MAX, f"{len(names)} sensors; expected 1 to {SENSORS_MAX}"),
-        (len(set(names)) == len(names), "a sensor name occurs twice"),
-        (valid_name(manifest.name), f"name is {manifest.name!r}; expected letters, digits, '.', '_' or '-'"),
-        (manifest.version >= 1, f"version is {manifest.version}; expected 1 or more"),
-        (manifest.interval > 0, f"interval is {manifest.interval} microseconds; expected more than 0"),
-        (manifest.gap_reset > 0, f"gap_reset is {manifest.gap_reset} microseconds; expected more than 0"),
-        (manifest.warmup_ticks >= 1, f"warmup_ticks is {manifest.warmup_ticks}; expected 1 or more"),
-        (manifest.statistics == STATISTICS, f"statistics are {manifest.statistics}; this program knows {STATISTICS}"),
-        (not manifest.requires, f"requires {', '.join(manifest.requires)}, which this program does not have"),
-        (0 < manifest.combining_scale < np.inf, "combining_scale is not a positive number"),
-        (0 < manifest.winsor_cap < np.inf, "winsor_cap is not a positive number"),
-        (any(not s.constant for s in manifest.sensors), "all sensors are marked constant"),
-    ]
-    for sensor in manifest.sensors:
-        finite = np.isfinite([sensor.mean, sensor.scale, sensor.resolution]).all()
-        rules.append(
-            (bool(finite) and sensor.scale > 0 and sensor.resolution > 0, f"sensor {sensor.name!r}: bad scale")
-        )
-    for holds, complaint in rules:
-        if not holds:
-            raise ModelError(f"{MANIFEST}: {complaint}")
-
-
-def valid_name(name: str) -> bool:
-    """Whether a model may be called that: it becomes a folder, a metric label and part of an address."""
-    plain = name.replace(".", "").replace("_", "").replace("-", "")
-    return 0 < len(name) <= NAME_LENGTH_MAX and plain.isascii() and plain.isalnum() and name[0] != "."
-
-
 def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
     """Check the tensors against the manifest and put the detector together."""
     if hashlib.sha256(blob).hexdigest() != manifest.tensors_sha256:
@@ -272,40 +112,43 @@ def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
     except (SafetensorError, ValueError, TypeError) as error:
         raise ModelError(f"{where}: {TENSORS}: {error}") from None
     _check_tensors(manifest, tensors, where)
-    column = {
-        f: np.array([getattr(s, f) for s in manifest.sensors]) for f in ("mean", "scale", "constant", "resolution")
-    }
-    names = ("W_hm", "W_mm", "W_mo", "b_o", "W_xh", "W_mh", "b_h", "tanh")
-    network = LinearMemoryNetwork(**{n: tensors[n] for n in names if n in tensors})
-    scoring = Scoring(
-        precision=tensors["precision"],
-        cap=np.float32(manifest.winsor_cap),
-        quantiles=tensors["quantiles"],
-        combine=np.float32(manifest.combining_scale),
-        knots=tensors["knots"],
-        p_values=tensors["p_values"],
-    )
+    detector = _detector(manifest, tensors)
     try:
-        network.check()
-        drift = DriftReference.from_arrays({k[6:]: v for k, v in tensors.items() if k.startswith("drift.")})
-    except (ModelError, KeyError, ValueError) as error:
+        detector.network.check()
+        drift = DriftReference.from_arrays(
+            {name.removeprefix(DRIFT): array for name, array in tensors.items() if name.startswith(DRIFT)}
+        )
+    except (ModelError, ValueError) as error:
         raise ModelError(f"{where}: {error}") from None
-    detector = Detector(
-        sensors=tuple(s.name for s in manifest.sensors),
-        units=tuple(s.unit for s in manifest.sensors),
-        mean=column["mean"].astype(np.float64),
-        scale=column["scale"].astype(np.float64),
-        constant=column["constant"].astype(np.bool_),
-        resolution=column["resolution"].astype(np.float64),
-        network=network,
-        scoring=scoring,
+    return LoadedModel(manifest, detector, drift)
+
+
+def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> Detector:
+    """The detector of tensors that have been checked."""
+    sensors = manifest.sensors
+    weights: dict[str, Any] = {name: tensors[name] for name in WEIGHTS if name in tensors}
+    return Detector(
+        sensors=tuple(s.name for s in sensors),
+        units=tuple(s.unit for s in sensors),
+        mean=np.array([s.mean for s in sensors], np.float64),
+        scale=np.array([s.scale for s in sensors], np.float64),
+        constant=np.array([s.constant for s in sensors], np.bool_),
+        resolution=np.array([s.resolution for s in sensors], np.float64),
+        network=LinearMemoryNetwork(**weights),
+        scoring=Scoring(
+            precision=tensors["precision"],
+            cap=np.float32(manifest.winsor_cap),
+            quantiles=tensors["quantiles"],
+            combine=np.float32(manifest.combining_scale),
+            knots=tensors["knots"],
+            p_values=tensors["p_values"],
+        ),
         warmup=manifest.warmup_ticks,
         interval=manifest.interval,
         gap_reset=manifest.gap_reset,
         equipment=manifest.equipment,
         centres=tensors["centres"],
     )
-    return LoadedModel(manifest, detector, drift)
 
 
 def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], where: str) -> None:
@@ -329,7 +172,7 @@ def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], 
             found = f"{tensors[name].dtype} {tensors[name].shape}"
             raise ModelError(f"{where}: tensor {name!r} is {found}; expected {dtype} {shape}")
     for name, tensor in tensors.items():
-        if name not in wanted and name not in optional and not name.startswith("drift."):
+        if name not in wanted and name not in optional and not name.startswith(DRIFT):
             raise ModelError(f"{where}: {TENSORS} holds an unknown tensor {name!r}")
         if name in optional and tensor.dtype != optional[name]:
             raise ModelError(f"{where}: tensor {name!r} is {tensor.dtype}; expected {optional[name]}")

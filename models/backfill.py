@@ -13,6 +13,7 @@ import numpy as np
 from models.contract import Bools, DataError, Floats, Floats32, Ints
 from models.detector import Detector
 from models.episodes import EpisodeRule, Phase, advance
+from models.gaps import first_after_gap, skipped_ticks
 
 CHUNK = 8192  # ticks whose outcomes are held at once
 
@@ -31,8 +32,10 @@ class Backfill:
     @property
     def status(self) -> list[str]:
         """The status of each tick, in the words of the service."""
-        words = np.where(self.warming, "warming", np.where(np.isnan(self.score), "unscored", "scored"))
-        return [str(word) for word in words]
+        words: list[str] = np.where(
+            self.warming, "warming", np.where(np.isnan(self.score), "unscored", "scored")
+        ).tolist()
+        return words
 
 
 def columns_of(detector: Detector, sensors: tuple[str, ...]) -> Ints:
@@ -54,15 +57,6 @@ def arrange(values: Floats, columns: Ints) -> Floats:
     return np.ascontiguousarray(arranged)
 
 
-def gaps(time: Ints, limit: int) -> Bools:
-    """Ticks (n,) that come more than `limit` microseconds after the one before.
-
-    >>> gaps(np.array([0, 10, 30]), 15)
-    array([False, False,  True])
-    """
-    return np.diff(time, prepend=time[:1]) > limit
-
-
 def score_series(
     detector: Detector,
     equipment: str,
@@ -81,14 +75,15 @@ def score_series(
         np.zeros(n, np.bool_),
         np.full(n, -1),
     )
-    reset = gaps(time, detector.gap_reset)
+    reset = first_after_gap(time, detector.gap_reset)
+    skipped = skipped_ticks(time, np.concatenate([time[:1], time[:-1]]), detector.interval, detector.gap_reset)
     state, phase = detector.init_state(1), Phase()
     centre = detector.centre_index(equipment)
     for start in range(0, n, CHUNK):
         rows = slice(start, min(start + CHUNK, n))
         count = rows.stop - start
         state, ticks = detector.advance(
-            state, x[rows], [1] * count, reset=reset[rows], centre=np.full(count, centre, np.intp)
+            state, x[rows], [1] * count, reset[rows], np.full(count, centre, np.intp), skipped[rows]
         )
         result.score[rows], result.p_value[rows] = ticks.score, ticks.p_value
         result.warming[rows] = ticks.warming

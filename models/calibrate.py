@@ -23,7 +23,7 @@ from scipy.stats import t as student_t
 
 from models.contract import Bools, Floats, ModelError
 from models.explain import conditional_residual
-from models.fit import Core, Shape, fit_core, second_moments, shrunk_covariance
+from models.fit import Core, Shape, fit_core, second_moments, shrunk_covariance, summed
 from models.laes import Block, LagStatistics
 from models.score import (
     NORMAL_LEVEL,
@@ -196,8 +196,14 @@ class CrossFit:
 
 
 def settled(blocks: list[list[HeldOut]], warmup: int) -> list[list[Floats]]:
-    """Residuals of each block without the first `warmup` rows of a run, which serving does not judge either."""
-    return [[r for first, residual in part if len(r := residual[max(warmup - first, 0) :])] for part in blocks]
+    """Residuals of each block without what serving does not judge either: the first `warmup` rows of a run, and rows
+    without any value, over which smoothed statistics are held."""
+    return [[r for held in part if len(r := _judged(held, warmup))] for part in blocks]
+
+
+def _judged(held: HeldOut, warmup: int) -> Floats:
+    residual = held.residual[max(warmup - held.first, 0) :]
+    return residual[~np.isnan(residual).all(1)]
 
 
 def statistics(residual: Floats, precision: Floats, cap: float) -> Floats:
@@ -253,8 +259,8 @@ def calibrate(held_out: list[list[Floats]], budget: float, level_shares: Floats)
     blocks = [part for part in held_out if part]
     if len(blocks) < 3:
         raise ModelError(f"only {len(blocks)} blocks hold rows past the warm-up; calibration needs at least 3")
-    sums = [_summed([second_moments(r) for r in part]) for part in blocks]
-    whole = _summed(sums)
+    sums = [summed([second_moments(r) for r in part]) for part in blocks]
+    whole = summed(sums)
     precisions = [np.linalg.inv(shrunk_covariance(whole[0] - s[0], whole[1] - s[1])) for s in sums]
     level = 1 - budget
     errors = [np.concatenate([completed(r, p)[1] for r in part]) for part, p in zip(blocks, precisions, strict=True)]
@@ -278,10 +284,6 @@ def calibrate(held_out: list[list[Floats]], budget: float, level_shares: Floats)
         spread=float((each.max(0) / each.min(0)).max()),
         level_shares=level_shares,
     )
-
-
-def _summed(moments: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
-    return np.sum([m[0] for m in moments], axis=0), np.sum([m[1] for m in moments], axis=0)
 
 
 def p_value_table(scores: Floats) -> tuple[Floats, Floats]:

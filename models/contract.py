@@ -35,7 +35,7 @@ class ModelError(ValueError):
     """A model that cannot be fitted, loaded or trusted; the text says which part and why."""
 
 
-class Detector(Protocol):
+class AnyDetector(Protocol):
     """What training, evaluation and serving ask of a detector."""
 
     sensors: tuple[str, ...]

@@ -2,6 +2,8 @@
 
     file -> table (files, dialect, workbooks) -> roles -> ticks (wide, long, --map) -> series
 
+The steps are in `models/exports/`; this module shows their order.
+
 A row of a recording is a row of a file; where the file is long (tag, time, value) it is a tick, joined by machine and
 time; where a map makes several machines of a row, it is one row for each of them.
 """
@@ -14,20 +16,20 @@ from pathlib import Path
 
 import numpy as np
 
-from models.cells import Words
 from models.contract import Bools, DataError, Floats
-from models.files import open_table
-from models.findings import Finding, some
-from models.inspect import inspect
-from models.long import long
-from models.roles import Options as ColumnOptions
-from models.roles import find_roles, unknown
-from models.selection import Selection, selection
-from models.series import STATUSES, Series, build
-from models.tags import read_tags
-from models.ticks import Reading, Ticks, wide
-from models.timestamps import TimeTexts
-from models.zones import check_zone
+from models.exports.cells import Words
+from models.exports.files import open_table
+from models.exports.findings import Finding, some
+from models.exports.long import long
+from models.exports.roles import ColumnOptions, find_roles, unknown
+from models.exports.selection import Selection, selection
+from models.exports.series import STATUSES, Series, build
+from models.exports.survey import survey
+from models.exports.tags import read_tags
+from models.exports.ticks import Conventions, FileTicks, wide
+from models.exports.timestamps import TimeTexts
+from models.exports.zones import check_zone
+from models.gaps import first_after_gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,14 @@ def read(paths: Sequence[Path], options: DataOptions = DataOptions()) -> Recordi
         raise DataError("no files are named; expected at least one CSV, Parquet or .xlsx file")
     zone = check_zone(options.timezone or "UTC")
     chosen = selection(options.rows, options.running, options.settle, options.exclude, zone)
-    reading = Reading(
+    conventions = Conventions(
         zone, Words.of(options.missing), options.time_format, read_tags(options.map) if options.map else None,
         tuple(c.column for c in chosen.running), options.ignore,
     )  # fmt: skip
     columns: dict[str, None] = {}
-    files = [_ticks(Path(path), options, reading, columns) for path in paths]
+    files = [_ticks(Path(path), options, conventions, columns) for path in paths]
     _refuse_unknown(options.ignore, tuple(columns))
-    return _recording(files, chosen, reading, options)
+    return _recording(files, chosen, conventions, options)
 
 
 def segments(series: Series, gap: int) -> list[slice]:
@@ -98,17 +100,19 @@ def segments(series: Series, gap: int) -> list[slice]:
     """
     if not len(series.time):
         return []
-    cut = np.concatenate([[True], (np.diff(series.time) > gap) | (np.diff(series.use.astype(np.int8)) != 0)])
+    cut = first_after_gap(series.time, gap)
+    cut[0] = True
+    cut[1:] |= series.use[1:] != series.use[:-1]
     starts = np.flatnonzero(cut)
     stops = np.append(starts[1:], len(cut))
     return [slice(int(a), int(b)) for a, b in zip(starts, stops, strict=True) if series.use[a]]
 
 
-def _ticks(path: Path, options: DataOptions, reading: Reading, columns: dict[str, None]) -> Ticks:
+def _ticks(path: Path, options: DataOptions, conventions: Conventions, columns: dict[str, None]) -> FileTicks:
     table = open_table(path, options.separator, options.encoding)
     o = options
     roles = find_roles(table, ColumnOptions(o.time, o.equipment, o.label, o.ignore, o.time_format))
-    found = wide(table, roles, reading) if roles.tag is None else long(table, roles, reading)
+    found = wide(table, roles, conventions) if roles.tag is None else long(table, roles, conventions)
     columns.update(dict.fromkeys((*table.columns, *found.left_out, *found.sensors)))
     found.findings = table.findings + found.findings
     return found
@@ -120,7 +124,7 @@ def _refuse_unknown(ignore: Sequence[str], columns: tuple[str, ...]) -> None:
             raise DataError(unknown("--ignore", name, columns))
 
 
-def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options: DataOptions) -> Recording:
+def _recording(files: list[FileTicks], chosen: Selection, conventions: Conventions, options: DataOptions) -> Recording:
     """Put files together: the same sensors for all, one numbering of rows."""
     findings = [finding for ticks in files for finding in ticks.findings]
     findings += _zone_finding(files, options)
@@ -138,9 +142,9 @@ def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options:
         equipment.append(np.array(ticks.equipment, object)[ticks.machine])
         raw.update({row + rows: text for row, text in ticks.raw_time.items()})
         rows += len(ticks.time)
-    findings += _missing_words(reading.words)
+    findings += _missing_words(conventions.words)
     interval = _interval(series)
-    findings += inspect(series, sensors, interval)
+    findings += survey(series, sensors, interval)
     return Recording(
         sensors, tuple(units.get(name, "") for name in sensors), interval, rows,
         TimeTexts(np.concatenate([ticks.time for ticks in files]), raw), np.concatenate(equipment).tolist(),
@@ -148,7 +152,7 @@ def _recording(files: list[Ticks], chosen: Selection, reading: Reading, options:
     )  # fmt: skip
 
 
-def _sensors(files: list[Ticks], ignore: Sequence[str], findings: list[Finding]) -> tuple[str, ...]:
+def _sensors(files: list[FileTicks], ignore: Sequence[str], findings: list[Finding]) -> tuple[str, ...]:
     """Sensors of all files in the order they come, without those to `ignore` and those without a value anywhere."""
     valued: dict[str, bool] = {}
     for ticks in files:
@@ -159,25 +163,18 @@ def _sensors(files: list[Ticks], ignore: Sequence[str], findings: list[Finding])
     if len(empty) == len(valued):
         raise DataError(f"{files[0].path.name}: no sensor has a value; the columns are {some(empty)}")
     if empty:
-        findings.append(
-            Finding(
-                "empty_column",
-                f"without any value, left out: {some(empty)}",
-                count=len(empty),
-                examples=tuple(empty[:5]),
-            )
-        )
+        findings.append(Finding.of("empty_column", f"without any value, left out: {some(empty)}", empty))
     sensors = tuple(name for name, any_value in valued.items() if any_value)
     for ticks in files:
         _refuse_a_stranger(ticks, files, sensors)
         absent = [name for name in sensors if name not in ticks.sensors]
         if absent:
             text = f"{ticks.path.name} has no {some(absent)}; missing there"
-            findings.append(Finding("absent_sensor", text, count=len(absent), examples=tuple(absent[:5])))
+            findings.append(Finding.of("absent_sensor", text, absent))
     return sensors
 
 
-def _refuse_a_stranger(ticks: Ticks, files: list[Ticks], sensors: tuple[str, ...]) -> None:
+def _refuse_a_stranger(ticks: FileTicks, files: list[FileTicks], sensors: tuple[str, ...]) -> None:
     """A file that shares no sensor with any other."""
     others = [other for other in files if other is not ticks]
     own = set(ticks.sensors) & set(sensors)
@@ -204,7 +201,7 @@ def _with_sensors(series: Series, own: tuple[str, ...], sensors: tuple[str, ...]
     return Series(series.equipment, series.time, values, series.label, series.row, series.use)
 
 
-def _zone_finding(files: list[Ticks], options: DataOptions) -> list[Finding]:
+def _zone_finding(files: list[FileTicks], options: DataOptions) -> list[Finding]:
     local = [ticks.path.name for ticks in files if ticks.local]
     if not local or options.timezone:
         return []

@@ -17,17 +17,28 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Bools, Floats, Floats32
+from models.contract import Bools, Floats, Floats32, Ints
 from models.explain import conditional_residual
 from models.judgement import Judgement
 from models.lmn import LinearMemoryNetwork, product_by_row
 from models.score import MOVED_SPAN, NORMAL_LEVEL, SPANS, VECTOR_SPAN
-from models.state import Scoring, State, Ticks
+from models.state import State, Ticks
 from models.waves import Waves
 
-__all__ = ["Detector", "Scoring", "State", "Ticks"]
-
+COAST_TICKS_MAX = 64  # ticks that did not come, beyond which what is expected is no less certain
 Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What calibration learned: float32 arrays, sizes in sensors that moved in training (live)."""
+
+    precision: Floats32  # (live, live) inverse covariance of held-out residuals
+    cap: np.float32  # winsorising bound of q
+    quantiles: Floats32  # (4,) held-out threshold of each statistic
+    combine: np.float32  # held-out threshold of their maximum
+    knots: Floats32  # (k,) held-out normal scores in ascending order
+    p_values: Floats32  # (k + 1,) p-value left of each knot, and beyond the last
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class Detector:
         return self.advance(self.init_state(1), x, [1] * len(x), reset=reset, centre=centre)[1]
 
     def standardise(self, x: Floats, centre: NDArray[np.intp] | None = None) -> Floats32:
-        """Physical units (n, d) -> standard deviations, float32; constant sensors stay NaN-safe zeros in scale 1."""
+        """Physical units (n, d) -> standard deviations (constant sensors: resolutions), float32, NaN = missing."""
         z = x - (self.mean if centre is None else self._centres[centre])
         z *= self._inverse_scale
         np.clip(z, -Z_MAX, Z_MAX, out=z)
@@ -169,31 +180,33 @@ class Detector:
         waves: Sequence[int],
         reset: Bools | None = None,
         centre: NDArray[np.intp] | None = None,
+        skipped: Ints | None = None,
     ) -> tuple[State, Ticks]:
         """Ticks of several machines, several of each: `x` (n, d) in wave order.
 
         `waves` are sizes, none greater than the one before, the first at most `len(state)`; machine j's k-th tick is
         row sum(waves[:k]) + j and continues state row j. `reset` (n,) marks rows before which the machine starts
-        anew; `centre` (n,) its row of `centre_index`.
+        anew; `centre` (n,) its row of `centre_index`; `skipped` (n,) the ticks that did not come before it.
         """
         with np.errstate(over="ignore"):  # of values as great as 1e308
-            return self._advance(state, x, Waves(waves, reset), centre)
+            return self._advance(state, x, Waves(waves, reset, skipped), centre)
 
     def _advance(self, state: State, x: Floats, plan: Waves, centre: NDArray[np.intp] | None) -> tuple[State, Ticks]:
         z_all = self.standardise(x, centre)
         everything = len(self.live) == len(self.sensors)
         z = z_all if everything else np.ascontiguousarray(z_all[:, self.live])
         missing: Bools = np.isnan(z)
-        gaps: Bools = np.any(missing, axis=1)
-        filled = np.where(missing, np.float32(0), z) if gaps.any() else z
-        memory, prediction, residual = self._remember(state, filled, missing, gaps, plan)
-        judgement = Judgement(self, state, plan, residual, missing, gaps, x, centre)
+        holed: Bools = np.any(missing, axis=1)
+        filled = np.where(missing, np.float32(0), z) if holed.any() else z
+        memory, prediction, residual = self._remember(state, filled, missing, holed, plan)
+        judgement = Judgement(self, state, plan, residual, missing, holed, x, centre)
         return judgement.pack(z_all, memory, prediction)
 
     def _remember(
-        self, state: State, z: Floats32, missing: Bools, gaps: Bools, plan: Waves
+        self, state: State, z: Floats32, missing: Bools, holed: Bools, plan: Waves
     ) -> tuple[Floats32, Floats32, Floats32]:
-        """Memory after each row, prediction made there, and residual of each row (live sensors); `z` is filled in."""
+        """Memory after each row, prediction made there, and residual of each row (live sensors). Rows with `missing`
+        values are `holed` (n,); estimates of those values are written into `z`."""
         into, keep, out = self._matrices
         network = self.network
         recurrent = network.W_mh is not None
@@ -202,13 +215,17 @@ class Detector:
             inputs[:] = product_by_row(network.functional(z, None), into)
         memory = np.empty_like(inputs)
         before = state.memory
-        any_gap = bool(gaps.any())
-        estimate = np.zeros_like(z) if any_gap else None
+        estimate = np.zeros_like(z) if holed.any() else None
+        ahead = np.empty_like(z) if plan.skipped is not None else None  # what is expected after ticks that did not come
         for lo, hi in plan.edges:
             previous = before[: hi - lo]
             if plan.reset is not None and plan.reset[lo:hi].any():
                 previous = np.where(plan.reset[lo:hi, None], np.float32(0), previous)
-            if estimate is not None and (holes := np.flatnonzero(gaps[lo:hi])).size:
+            if ahead is not None and plan.skipped is not None and (late := np.flatnonzero(plan.skipped[lo:hi])).size:
+                previous = previous.copy()
+                previous[late] = self._coast(previous[late], plan.skipped[lo + late])
+                ahead[lo + late] = product_by_row(previous[late], out) + network.b_o
+            if estimate is not None and (holes := np.flatnonzero(holed[lo:hi])).size:
                 rows = lo + holes
                 expected = product_by_row(previous[holes], out) + network.b_o
                 estimate[rows] = conditional_residual(z[rows] - expected, missing[rows], self.scoring.precision)
@@ -217,13 +234,59 @@ class Detector:
                 inputs[rows] = product_by_row(network.functional(z[rows], previous[holes]), into)
             if recurrent:
                 inputs[lo:hi] = product_by_row(network.functional(z[lo:hi], previous), into)
-            current = memory[lo:hi]
+            current = memory[lo:hi]  # m_t = W_mm m_{t-1} + W_hm h_t, as in `lmn.py`
             np.matmul(previous[:, None, :], keep, out=current[:, None, :])
             current += inputs[lo:hi]
             before = current
         prediction = product_by_row(memory, out) + network.b_o
         expected = plan.shifted(np.ascontiguousarray(state.prediction[:, self.live]), prediction, network.b_o)
+        if ahead is not None and plan.skipped is not None:
+            expected[plan.skipped > 0] = ahead[plan.skipped > 0]
         residual = z - expected
         if estimate is not None:
-            residual[gaps] = np.where(missing[gaps], estimate[gaps], residual[gaps])
+            residual[holed] = np.where(missing[holed], estimate[holed], residual[holed])
+        if plan.skipped is not None:
+            self._narrow(residual, plan.skipped)
         return memory, prediction, residual
+
+    def _coast(self, memory: Floats32, ticks: Ints) -> Floats32:
+        """Memories (n, p) after as many `ticks` (n,) without any value: each takes its own prediction for granted."""
+        into, keep, out = self._matrices
+        memory = memory.copy()
+        for tick in range(int(ticks.max())):
+            rows = np.flatnonzero(ticks > tick)
+            before = memory[rows]
+            expected = np.clip(product_by_row(before, out) + self.network.b_o, -Z_MAX, Z_MAX)
+            held = product_by_row(before, keep)
+            memory[rows] = held + product_by_row(self.network.functional(expected, before), into)
+        return memory
+
+    def _narrow(self, residual: Floats32, skipped: Ints) -> None:
+        """Bring residuals after ticks that did not come to the scale of one tick ahead, in place."""
+        rows = np.flatnonzero(skipped)
+        for ticks in np.unique(np.minimum(skipped[rows], len(self._narrowing))).tolist():
+            own = rows[np.minimum(skipped[rows], len(self._narrowing)) == ticks]
+            residual[own] = product_by_row(residual[own], self._narrowing[ticks - 1])
+
+    @cached_property
+    def _narrowing(self) -> Floats32:
+        """(k, live, live): residuals after 1 to k ticks that did not come, times this, are as if one tick ahead.
+
+        With e the residual one tick ahead, S its covariance, W = W_mo, A = W_hm and F = W_mm + A W, the error k ticks
+        further ahead has covariance P_k = S + sum over j < k of (W F^j A) S (W F^j A)^T; the factor is
+        (chol(S) chol(P_k)^-1)^T. The identity for networks whose functional part is not.
+        """
+        live, network = len(self.live), self.network
+        ticks = max(self.gap_reset // self.interval, 1)
+        if network.W_xh is not None:
+            return np.repeat(np.eye(live, dtype=np.float32)[None], 1, axis=0)
+        W, A = network.W_mo.astype(np.float64), network.W_hm.astype(np.float64)
+        closed = network.W_mm.astype(np.float64) + A @ W
+        S = np.linalg.inv(self.scoring.precision.astype(np.float64))
+        S = (S + S.T) / 2
+        near, P, effect, factors = np.linalg.cholesky(S), S.copy(), A, []
+        for _ in range(min(ticks, COAST_TICKS_MAX)):
+            P = P + (W @ effect) @ S @ (W @ effect).T
+            factors.append(np.linalg.solve(np.linalg.cholesky(P).T, near.T))
+            effect = closed @ effect
+        return np.ascontiguousarray(factors, np.float32)

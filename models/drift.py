@@ -23,6 +23,7 @@ from models.contract import Array, Floats, Floats32
 
 EDGES = np.concatenate([[-32, -16, -8], np.arange(-5, 5.01, 0.25), [8, 16, 32]]).astype(np.float32)
 P_CELLS = 50
+HALF_LIFE = 20_000.0  # readings
 ROWS_MAX = 64  # of one update that are counted: every so manieth, so that cost per batch is bounded
 RECENT_MIN = 100.0  # weight of counted readings under which nothing is said
 EIGENVALUE_MIN = 1e-6  # of the memory's covariance, relative to the greatest, to count as a direction
@@ -74,7 +75,7 @@ def _counted(values: Array) -> Floats:
 class DriftMonitor:
     """What has come in lately, beside a reference; `half_life` in readings."""
 
-    def __init__(self, reference: DriftReference, half_life: float = 20_000.0) -> None:
+    def __init__(self, reference: DriftReference, half_life: float = HALF_LIFE) -> None:
         self.reference, self.half_life = reference, half_life
         d, p = len(reference.cells), len(reference.mean)
         self._cells = np.zeros((d, len(EDGES) + 1))

@@ -43,23 +43,27 @@ def conditional_residual(residual: Array, missing: NDArray[np.bool_], precision:
     """Residuals with the missing ones estimated from the observed ones: (n, d), (n, d), (d, d) -> (n, d).
 
     With P = S^-1, the linear-Gaussian estimate is e_m = -P_mm^-1 P_mo e_o (equal to S_mo S_oo^-1 e_o). It makes
-    e^T P e equal e_o^T S_oo^-1 e_o: the missing sensors add nothing of their own. Each row is solved on its own, all
-    rows in one batch; rows of observed sensors alone come back unchanged.
+    e^T P e equal e_o^T S_oo^-1 e_o: the missing sensors add nothing of their own. Each row is solved on its own, those
+    with as many missing sensors in one batch; rows of observed sensors alone come back unchanged.
     """
-    n, d = residual.shape
     wide = precision.astype(np.float64)
-    whole = np.empty_like(residual)
-    rows = max(1, SYSTEM_CELLS_MAX // (d * d))
-    for start in range(0, n, rows):
-        part = slice(start, start + rows)
-        whole[part] = _solve_missing(residual[part], missing[part], wide)
+    whole = np.where(missing, 0.0, residual).astype(residual.dtype)
+    holes = missing.sum(1)
+    for count in np.unique(holes).tolist():
+        if 0 < count < residual.shape[1]:  # with none left, nothing is known but the prediction
+            every = np.flatnonzero(holes == count)
+            rows = max(1, SYSTEM_CELLS_MAX // (count * count))
+            for start in range(0, len(every), rows):
+                _solve_missing(whole, missing, wide, every[start : start + rows], count)
     return whole
 
 
-def _solve_missing(residual: Array, missing: NDArray[np.bool_], precision: Array) -> Array:
-    known = np.where(missing, 0.0, residual)
-    system = np.where(missing[:, :, None] & missing[:, None, :], precision, 0.0)
-    diagonal = np.arange(len(precision))
-    system[:, diagonal, diagonal] += ~missing
-    right = np.where(missing, -np.matmul(known[:, None, :], precision)[:, 0, :], known)
-    return np.linalg.solve(system, right[:, :, None])[:, :, 0]
+def _solve_missing(
+    whole: Array, missing: NDArray[np.bool_], precision: Array, rows: NDArray[np.intp], count: int
+) -> None:
+    """Fill in the estimates of `rows`, each of which lacks `count` sensors."""
+    place = np.nonzero(missing[rows])[1].reshape(len(rows), count)
+    system = precision[place[:, :, None], place[:, None, :]]
+    pull = np.matmul(whole[rows].astype(np.float64)[:, None, :], precision)[:, 0, :]
+    right = -np.take_along_axis(pull, place, axis=1)
+    whole[rows[:, None], place] = np.linalg.solve(system, right[:, :, None])[:, :, 0]

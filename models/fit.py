@@ -8,7 +8,7 @@ over rows only, so cost grows linearly with rows and memory not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
@@ -69,6 +69,12 @@ class ReadoutMoments:
     squares: Floats
     rows: Floats
     holes: Floats
+
+    def __add__(self, other: ReadoutMoments) -> ReadoutMoments:
+        return ReadoutMoments(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: ReadoutMoments) -> ReadoutMoments:
+        return ReadoutMoments(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
 
     @classmethod
     def empty(cls, memory_size: int, sensors: int) -> Self:
@@ -146,6 +152,11 @@ def second_moments(residual: Floats) -> tuple[Floats, Floats]:
         return residual.T @ residual, np.full((residual.shape[1],) * 2, float(len(residual)))
     filled, weight = np.nan_to_num(residual), seen.astype(np.float64)
     return filled.T @ filled, weight.T @ weight
+
+
+def summed(moments: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
+    """Second moments of several stretches -> those of all."""
+    return np.sum([products for products, _ in moments], axis=0), np.sum([rows for _, rows in moments], axis=0)
 
 
 def shrunk_covariance(products: Floats, rows: Floats) -> Floats:

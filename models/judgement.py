@@ -35,7 +35,7 @@ class Judgement:
         plan: Waves,
         residual: Floats32,
         missing: Bools,
-        holes: Bools,
+        holed: Bools,
         x: Floats,
         centre: NDArray[np.intp] | None,
     ) -> None:
@@ -46,17 +46,18 @@ class Judgement:
         self.contribution *= residual
         self.contribution /= np.float32(live)
         q = np.maximum(self.contribution.sum(1), np.float32(0))
-        rows = np.flatnonzero(holes)
+        rows = np.flatnonzero(holed)
         if rows.size:
             residual, q = self._scaled_to_full_set(residual, q, rows, missing)
-        blind = holes & missing.all(1)
+        blind = holed & missing.all(1)
         bounded, capped = winsorise(residual, q, scoring.cap)
         self.moved = np.zeros((len(q), len(detector.fixed)), bool)
         if len(detector.fixed):
             fixed = detector.fixed
             self.moved = moved_sensors(x[:, fixed], *detector.fixed_values(centre))
             blind = blind & np.isnan(x[:, fixed]).all(1)
-        self.before = plan.warm_before(state.warm_left, detector.warmup)
+        self.blind = blind
+        self.before = plan.warm_before(state.warm_left, detector.warmup, blind)
         self.judged = (self.before <= 0) & ~blind
         self.smoothed = self._smooth(bounded, capped, self.moved.sum(1, dtype=np.float32))
         self._score(q)
@@ -150,7 +151,7 @@ class Judgement:
             z=z[last],
             score=self.score[last],
             leading=self.leading[last],
-            warm_left=np.maximum(self.before[last] - 1, 0).astype(np.int32),
+            warm_left=np.maximum(self.before[last] - ~self.blind[last], 0).astype(np.int32),
         )
         return state, ticks
 

@@ -114,6 +114,14 @@ class Block:
         return LagStatistics(self.rows, self.total, self.lags, flat.T @ flat)
 
 
+def lag_statistics(segments: list[Floats], window: int) -> LagStatistics:
+    """Of separate segments (n, d); no product crosses their borders."""
+    total = LagStatistics.empty(segments[0].shape[1], window)
+    for h in segments:
+        total = total + Block.of(h, window).closed()
+    return total
+
+
 class LinearAutoencoder:
     """LAES of `memory_size` p, `window` L and `discount` g; `fit` leaves `A_` (p, d) and `B_` (p, p).
 
@@ -128,10 +136,7 @@ class LinearAutoencoder:
 
     def fit(self, segments: list[Floats]) -> Self:
         """From segments (n, d); no product crosses their borders."""
-        total = LagStatistics.empty(segments[0].shape[1], self.window)
-        for h in segments:
-            total = total + Block.of(h, self.window).closed()
-        return self.fit_statistics(total)
+        return self.fit_statistics(lag_statistics(segments, self.window))
 
     def fit_statistics(self, statistics: LagStatistics) -> Self:
         """From lag statistics; raises ModelError where there is nothing to learn from."""

@@ -21,11 +21,15 @@ CONSTANT_SPREAD = 1e-7  # standard deviation, relative to the value, under which
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Consecutive ticks of one machine; `x` (n, d) in physical units, NaN = missing, `start` row of the input."""
+    """Consecutive ticks of one machine; `x` (n, d) in physical units, NaN = missing."""
 
     equipment: str
     x: Floats
-    start: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Ticks with any value."""
+        return int((~np.isnan(self.x)).any(1).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,7 @@ def fit_scaling(segments: list[Segment], sensors: tuple[str, ...]) -> Scaling:
     no sensor moves at all."""
     equipment = tuple(dict.fromkeys(s.equipment for s in segments))
     d = len(sensors)
-    counts, sums, extremes = np.zeros((len(equipment), d)), np.zeros((len(equipment), d)), np.zeros((2, d))
-    extremes[0], extremes[1] = np.inf, -np.inf
+    counts, sums = np.zeros((len(equipment), d)), np.zeros((len(equipment), d))
     for s in segments:
         row = equipment.index(s.equipment)
         counts[row] += np.isfinite(s.x).sum(0)

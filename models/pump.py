@@ -40,7 +40,7 @@ SHARES_BY_DAY, SHARES_BY_NIGHT = (0.20, 0.40, 0.40), (0.40, 0.40, 0.20)
 
 
 @dataclass(frozen=True, slots=True)
-class Sensor:
+class Transmitter:
     """A transmitter: standard deviation of its noise, decimals that it shows, and how far a drifting one gets."""
 
     name: str
@@ -51,17 +51,17 @@ class Sensor:
 
 
 SENSORS = (
-    Sensor("flow", "m3/h", 1.0, 2, 18.0),
-    Sensor("suction_pressure", "bar", 0.006, 3, 0.25),
-    Sensor("discharge_pressure", "bar", 0.02, 3, 0.6),
-    Sensor("speed", "rpm", 1.5, 1, 60.0),
-    Sensor("motor_current", "A", 0.3, 2, 6.0),
-    Sensor("motor_temperature", "degC", 0.15, 1, 10.0),
-    Sensor("bearing_temperature_de", "degC", 0.15, 1, 8.0),
-    Sensor("bearing_temperature_nde", "degC", 0.15, 1, 8.0),
-    Sensor("vibration_de", "mm/s", 0.03, 3, 1.2),
-    Sensor("vibration_nde", "mm/s", 0.03, 3, 1.2),
-    Sensor("ambient_temperature", "degC", 0.1, 1, 6.0),
+    Transmitter("flow", "m3/h", 1.0, 2, 18.0),
+    Transmitter("suction_pressure", "bar", 0.006, 3, 0.25),
+    Transmitter("discharge_pressure", "bar", 0.02, 3, 0.6),
+    Transmitter("speed", "rpm", 1.5, 1, 60.0),
+    Transmitter("motor_current", "A", 0.3, 2, 6.0),
+    Transmitter("motor_temperature", "degC", 0.15, 1, 10.0),
+    Transmitter("bearing_temperature_de", "degC", 0.15, 1, 8.0),
+    Transmitter("bearing_temperature_nde", "degC", 0.15, 1, 8.0),
+    Transmitter("vibration_de", "mm/s", 0.03, 3, 1.2),
+    Transmitter("vibration_nde", "mm/s", 0.03, 3, 1.2),
+    Transmitter("ambient_temperature", "degC", 0.1, 1, 6.0),
 )
 NAMES = tuple(sensor.name for sensor in SENSORS)
 AFFECTED: dict[Kind, tuple[str, ...]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +27,6 @@ class State:
     def __len__(self) -> int:
         return len(self.warm_left)
 
-    def take(self, slots: NDArray[np.intp]) -> State:
-        """A copy of the state of some machines."""
-        return State(*(getattr(self, f.name)[slots] for f in fields(self)))
-
-    def put(self, slots: NDArray[np.intp], part: State) -> None:
-        """Write the state of some machines back."""
-        for f in fields(self):
-            getattr(self, f.name)[slots] = getattr(part, f.name)
-
 
 @dataclass(slots=True)
 class Ticks:
@@ -51,15 +42,3 @@ class Ticks:
     z: Floats32  # (n, d) NaN where missing
     memory: Floats32  # (n, p)
     warming: Bools  # (n,) too little past to judge
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What calibration learned: float32 arrays, sizes in sensors that moved in training (live)."""
-
-    precision: Floats32  # (live, live) inverse covariance of held-out residuals
-    cap: np.float32  # winsorising bound of q
-    quantiles: Floats32  # (4,) held-out threshold of each statistic
-    combine: np.float32  # held-out threshold of their maximum
-    knots: Floats32  # (k,) held-out normal scores in ascending order
-    p_values: Floats32  # (k + 1,) p-value left of each knot, and beyond the last

@@ -25,20 +25,21 @@ from models.artifact import (
     versions,
 )
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
-from models.contract import Bools, Floats, Floats32, ModelError
-from models.detector import Detector, Scoring, State, Ticks
+from models.contract import MICROSECONDS, Bools, Floats, Floats32, ModelError
+from models.detector import Detector, Scoring
 from models.drift import DriftReference
 from models.explain import conditional_residual
-from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance
-from models.laes import Block, LagStatistics
+from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance, summed
+from models.gaps import gap_reset_ticks
+from models.laes import lag_statistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS
 from models.settling import settling_ticks
+from models.state import State, Ticks
 
 Progress = Callable[[str, float], None]
 FILL_ROUNDS = 2
-GAP_TICKS_MIN = 10
 DRIFT_ROWS_MAX = 50_000
 STABLE_RADIUS_MAX = 0.9995
 
@@ -70,11 +71,6 @@ class Training:
     @property
     def model(self) -> LoadedModel:
         return LoadedModel(self.manifest, self.detector, self.drift)
-
-
-def gap_reset_ticks(shape: Shape) -> int:
-    """Ticks without a reading after which what the memory holds is of no use: its own window."""
-    return max(shape.window, GAP_TICKS_MIN)
 
 
 def train(
@@ -116,13 +112,13 @@ def train(
     unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
     missing = 0 if seen is None else int(sum((~s).sum() for s in seen))
     return Training(
-        manifest,
-        detector,
-        drift,
-        calibration,
-        tuple(sensors[i] for i in unsettled),
-        missing,
-        time.perf_counter() - started,
+        manifest=manifest,
+        detector=detector,
+        drift=drift,
+        calibration=calibration,
+        sensors_unsettled=tuple(sensors[i] for i in unsettled),
+        missing_cells=missing,
+        seconds=time.perf_counter() - started,
     )
 
 
@@ -138,14 +134,10 @@ def fill_missing(runs: list[Floats], shape: Shape) -> tuple[list[Floats], list[B
         return runs, None
     filled = [np.nan_to_num(z, nan=0.0) for z in runs]
     for _ in range(FILL_ROUNDS):
-        sums = LagStatistics.empty(filled[0].shape[1], shape.window)
-        for z in filled:
-            sums = sums + Block.of(z, shape.window).closed()
-        core = fit_core(filled, sums, shape, seen)
+        core = fit_core(filled, lag_statistics(filled, shape.window), shape, seen)
         residuals = [core.residuals(z) for z in filled]
         moments = [second_moments(np.where(s, e, np.nan)) for e, s in zip(residuals, seen, strict=True)]
-        covariance = shrunk_covariance(*(np.sum([m[i] for m in moments], axis=0) for i in (0, 1)))
-        precision = np.linalg.inv(covariance)
+        precision = np.linalg.inv(shrunk_covariance(*summed(moments)))
         for z, e, s in zip(filled, residuals, seen, strict=True):
             rows = np.flatnonzero(~s.all(1))
             estimate = conditional_residual(np.where(s[rows], e[rows], 0.0), ~s[rows], precision)
@@ -192,22 +184,6 @@ def _detector(
     interval: int,
     options: Options,
 ) -> Detector:
-    network = LinearMemoryNetwork(
-        W_hm=_single(core.memory.A_),
-        W_mm=_single(_stable(core.memory.B_)),
-        W_mo=_single(core.readout[:-1].T),
-        b_o=_single(core.readout[-1]),
-    )
-    network.check()
-    knots, p_values = p_value_table(calibration.scores)
-    scoring = Scoring(
-        precision=np.linalg.inv(calibration.covariance).astype(np.float32),
-        cap=np.float32(calibration.cap),
-        quantiles=calibration.quantiles.astype(np.float32),
-        combine=np.float32(calibration.combine),
-        knots=knots.astype(np.float32),
-        p_values=p_values.astype(np.float32),
-    )
     return Detector(
         sensors=sensors,
         units=units,
@@ -215,13 +191,38 @@ def _detector(
         scale=scaling.scale,
         constant=scaling.constant,
         resolution=scaling.resolution,
-        network=network,
-        scoring=scoring,
+        network=_network(core),
+        scoring=_scoring(calibration),
         warmup=warmup,
         interval=interval,
-        gap_reset=gap_reset_ticks(options.shape) * interval,
+        gap_reset=gap_reset_ticks(options.shape.window) * interval,
         equipment=scaling.equipment,
         centres=scaling.centres,
+    )
+
+
+def _network(core: Core) -> LinearMemoryNetwork:
+    """The weights in float32. ModelError where they cannot serve."""
+    network = LinearMemoryNetwork(
+        W_hm=_single(core.memory.A_),
+        W_mm=_single(_stable(core.memory.B_)),
+        W_mo=_single(core.readout[:-1].T),
+        b_o=_single(core.readout[-1]),
+    )
+    network.check()
+    return network
+
+
+def _scoring(calibration: Calibration) -> Scoring:
+    """The thresholds in float32."""
+    knots, p_values = p_value_table(calibration.scores)
+    return Scoring(
+        precision=np.linalg.inv(calibration.covariance).astype(np.float32),
+        cap=np.float32(calibration.cap),
+        quantiles=calibration.quantiles.astype(np.float32),
+        combine=np.float32(calibration.combine),
+        knots=knots.astype(np.float32),
+        p_values=p_values.astype(np.float32),
     )
 
 
@@ -253,23 +254,6 @@ def _manifest(
         detector.resolution.tolist(),
         strict=True,
     )
-    digest = hashlib.sha256()
-    for s in segments:
-        digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
-    record = CalibrationRecord(
-        group="fleet",
-        budget=calibration.budget,
-        kept=calibration.kept,
-        n=calibration.rows,
-        block_length=calibration.rows // len(calibration.block_kept),
-        interval=detector.interval,
-        supported=calibration.supported,
-        provisional=calibration.provisional,
-        block_kept=tuple(calibration.block_kept.tolist()),
-        block_thresholds=tuple(calibration.block_thresholds.tolist()),
-        spread=calibration.spread,
-        tail="empirical",
-    )
     return Manifest(
         format=FORMAT,
         artifact_id="",
@@ -292,24 +276,48 @@ def _manifest(
         statistics=STATISTICS,
         combining_scale=float(detector.scoring.combine),
         winsor_cap=float(detector.scoring.cap),
-        calibration=(record,),
-        fit=FitRecord(
-            rows=sum(len(s.x) for s in segments),
-            segments=len(segments),
-            window=window,
-            seed=options.seed,
-            data_hash=digest.hexdigest()[:32],
-            excluded=excluded,
-        ),
+        calibration=(_calibration_record(calibration, detector.interval),),
+        fit=_fit_record(segments, options.seed, window, excluded),
         versions=versions(),
         tensors_sha256="",
+    )
+
+
+def _calibration_record(calibration: Calibration, interval: int) -> CalibrationRecord:
+    return CalibrationRecord(
+        group="fleet",
+        budget=calibration.budget,
+        kept=calibration.kept,
+        n=calibration.rows,
+        block_length=calibration.rows // len(calibration.block_kept),
+        interval=interval,
+        supported=calibration.supported,
+        provisional=calibration.provisional,
+        block_kept=tuple(calibration.block_kept.tolist()),
+        block_thresholds=tuple(calibration.block_thresholds.tolist()),
+        spread=calibration.spread,
+        tail="empirical",
+    )
+
+
+def _fit_record(segments: list[Segment], seed: int, window: tuple[str, str], excluded: int) -> FitRecord:
+    digest = hashlib.sha256()
+    for s in segments:
+        digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
+    return FitRecord(
+        rows=sum(s.rows for s in segments),
+        segments=len(segments),
+        window=window,
+        seed=seed,
+        data_hash=digest.hexdigest()[:32],
+        excluded=excluded,
     )
 
 
 class LinearMemoryDetector:
     """The detector contract over `train`: hyper-parameters in, `detector_` out."""
 
-    def __init__(self, sensors: tuple[str, ...], options: Options | None = None, interval: int = 1_000_000) -> None:
+    def __init__(self, sensors: tuple[str, ...], options: Options | None = None, interval: int = MICROSECONDS) -> None:
         self.sensors, self.options, self.interval = sensors, options or Options(), interval
 
     def fit(self, segments: list[Floats]) -> LinearMemoryDetector:

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.gaps import after_gap, skipped_ticks
 from service import ring
-from service.align import Verdict, after_gap, align, in_order
-from service.columns import Columns
+from service.align import NEVER, Verdict, align, in_order
+from service.columns import Columns, Index
 
-Index = NDArray[np.intp]
 RADIX_SORTED = 1 << 16  # slots below it sort in linear time
 
 
 @dataclass(slots=True)
-class Waves:
+class Admitted:
     """Admitted readings in wave order: wave k holds the k-th reading of every machine that has one, machines with more
     readings first."""
 
@@ -32,6 +32,7 @@ class Waves:
     counts: Index  # (m,) readings of each
     sizes: list[int]  # of the waves
     reset: NDArray[np.bool_] | None  # (n,) after a gap; None where there is none
+    skipped: NDArray[np.int64] | None = None  # (n,) ticks that did not come before it; None where none is missing
 
     def rows_of(self, machine: int) -> Index:
         """Rows of one machine (index into `machines`), in order of time."""
@@ -50,7 +51,7 @@ class Waves:
 class Admission:
     """What alignment said of the readings of one model (indices into the arrays given to `admit`)."""
 
-    waves: Waves
+    admitted: Admitted
     refused: list[tuple[int, Verdict]] = field(default_factory=list)  # conflict, late, future
     repeated: list[tuple[int, int]] = field(default_factory=list)  # duplicate, and the reading of this batch it repeats
     stored: list[tuple[int, int, int]] = field(
@@ -65,24 +66,20 @@ def admit(
     digest: NDArray[np.uint64],
     horizon: int | None,
     gap: int,
+    interval: int = 0,
 ) -> Admission:
     """Align readings, given in order of arrival: `slots`, `time`, `digest` (n,). Readings beyond `horizon` are future;
-    over `gap` microseconds without a reading, the memory starts anew."""
+    over `gap` microseconds without a reading, the memory starts anew; ticks of `interval` (0: none) that did not come
+    are counted."""
     order = _by_machine(slots, columns.used)
-    before = _before(columns, slots[order], time[order])
-    admitted = in_order(time[order], before, horizon)
-    admission = Admission(_NO_WAVES)
-    if not admitted.all():
-        order = _align_disordered(columns, slots, time, digest, horizon, order, admitted, admission)
-        before = _before(columns, slots[order], time[order])
-    admission.waves = _waves(slots, time, order, before, gap)
+    before = time_before(columns, slots[order], time[order])
+    ordered = in_order(time[order], before, horizon)
+    admission = Admission(_NOTHING)
+    if not ordered.all():
+        order = _align_disordered(columns, slots, time, digest, horizon, order, ordered, admission)
+        before = time_before(columns, slots[order], time[order])
+    admission.admitted = in_waves(slots, time, order, before, gap, interval)
     return admission
-
-
-def in_waves(columns: Columns, slots: Index, time: NDArray[np.int64], gap: int) -> Waves:
-    """Readings that are known to be admitted, given by machine and time, in wave order."""
-    order = np.arange(len(slots))
-    return _waves(slots, time, order, _before(columns, slots, time), gap)
 
 
 def _by_machine(slots: Index, used: int) -> Index:
@@ -100,7 +97,7 @@ def _starts(slot: Index) -> Index:
     return np.flatnonzero(edge)
 
 
-def _before(columns: Columns, slot: Index, time: NDArray[np.int64]) -> NDArray[np.int64]:
+def time_before(columns: Columns, slot: Index, time: NDArray[np.int64]) -> NDArray[np.int64]:
     """Time of the reading before each one, in arrays sorted by machine."""
     before = np.empty_like(time)
     before[1:] = time[:-1]
@@ -116,7 +113,7 @@ def _align_disordered(
     digest: NDArray[np.uint64],
     horizon: int | None,
     order: Index,
-    admitted: NDArray[np.bool_],
+    ordered: NDArray[np.bool_],
     admission: Admission,
 ) -> Index:
     """Judge the machines that have a reading out of order one reading after the other; what is left of `order`."""
@@ -124,7 +121,7 @@ def _align_disordered(
     ends = np.append(starts[1:], len(order))
     keep = np.ones(len(order), np.bool_)
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        if admitted[start:end].all():
+        if ordered[start:end].all():
             continue
         rows = order[start:end].tolist()
         slot = int(slots[rows[0]])
@@ -143,36 +140,49 @@ def _align_disordered(
     return order[keep]
 
 
-def _waves(slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int) -> Waves:
+def in_waves(
+    slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int, interval: int
+) -> Admitted:
     """From readings sorted by machine to readings in wave order."""
     slot, starts = slots[order], _starts(slots[order])
     count = len(order)
-    reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap)
+    reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap) & (before != NEVER)
     if reset is not None and not reset.any():
         reset = None
+    skipped = _skipped(time[order], before, gap, interval)
     if len(starts) == count:  # one reading a machine: one wave
-        return Waves(order, time[order], slot, None, slot, np.ones(count, np.intp), [count] if count else [], reset)
+        ones, sizes = np.ones(count, np.intp), [count] if count else []
+        return Admitted(order, time[order], slot, None, slot, ones, sizes, reset, skipped)
     counts = np.diff(starts, append=count)
     rank = np.arange(count) - np.repeat(starts, counts)
     by_count = np.argsort(-counts, kind="stable")
     place = np.empty(len(counts), np.intp)
     place[by_count] = np.arange(len(counts))
-    sizes = np.cumsum(np.bincount(counts)[:0:-1])[::-1]
-    row = (np.cumsum(sizes) - sizes)[rank] + np.repeat(place, counts)
+    size = np.cumsum(np.bincount(counts)[:0:-1])[::-1]
+    row = (np.cumsum(size) - size)[rank] + np.repeat(place, counts)
     in_waves = np.empty(count, np.intp)
     in_waves[row] = np.arange(count)
     rows = order[in_waves]
-    return Waves(
+    return Admitted(
         rows,
         time[rows],
         slot[in_waves],
         rank[in_waves],
         slot[starts][by_count],
         counts[by_count],
-        sizes.tolist(),
+        size.tolist(),
         None if reset is None else reset[in_waves],
+        None if skipped is None else skipped[in_waves],
     )
 
 
+def _skipped(time: NDArray[np.int64], before: NDArray[np.int64], gap: int, interval: int) -> NDArray[np.int64] | None:
+    """Ticks that did not come before each reading; None where none is missing, or nothing is known of ticks."""
+    if not interval or not (time - before > interval).any():
+        return None
+    skipped = np.where(before == NEVER, 0, skipped_ticks(time, before, interval, gap))
+    return skipped if skipped.any() else None
+
+
 _NONE: Any = np.empty(0, np.intp)
-_NO_WAVES = Waves(_NONE, _NONE, _NONE, None, _NONE, _NONE, [], None)
+_NOTHING = Admitted(_NONE, _NONE, _NONE, None, _NONE, _NONE, [], None)

@@ -16,6 +16,9 @@ Kind = Literal["process", "silent"]
 KINDS: tuple[Kind, ...] = ("process", "silent")
 
 
+SHARE_DECIMALS = 4  # of a share, as it is told
+
+
 class SensorShare(msgspec.Struct, frozen=True, gc=False):
     """A sensor, and its share of what the model failed to predict."""
 

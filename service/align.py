@@ -43,17 +43,6 @@ def in_order(time: NDArray[np.int64], before: NDArray[np.int64], horizon: int | 
     return admitted
 
 
-def after_gap(time: NDArray[np.int64], before: NDArray[np.int64], gap: int) -> NDArray[np.bool_]:
-    """Readings (n,) more than `gap` microseconds after the one `before` (n,) them; never the first of an equipment.
-
-    >>> after_gap(np.array([5, 9, 40]), np.array([NEVER, 5, 9]), 30)
-    array([False, False,  True])
-    """
-    distant: NDArray[np.bool_] = time - before > gap
-    distant &= before != NEVER
-    return distant
-
-
 def align(
     last: int,
     known: Iterable[tuple[int, int]],

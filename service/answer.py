@@ -9,13 +9,11 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from service.alarms import SensorShare
+from service.alarms import SHARE_DECIMALS, SensorShare
 from service.ingest.batch import Body, Refusal
 from service.ingest.times import time_text, time_texts
 from service.outcome import BodyOutcome
 from service.status import REASON_NAMES, STATUS_NAMES, flag_names
-
-SHARE_DECIMALS = 4
 
 
 class Result(msgspec.Struct, gc=False):

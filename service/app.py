@@ -36,7 +36,7 @@ from service.errors import (
 from service.gate import Gate
 from service.ingest.json_rows import parse
 from service.lifecycle import Service
-from service.metrics import build
+from service.metrics import READINGS_ROUTE, build
 from service.openapi import answers, json_content
 from service.readings import ReadingsRoute
 from service.settings import Settings
@@ -71,7 +71,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         separate_input_output_schemas=False,
     )
     app.state.service = service
-    app.router.routes.append(Route("/v1/readings", ReadingsRoute(service), methods=["POST"], include_in_schema=False))
+    app.router.routes.append(Route(READINGS_ROUTE, ReadingsRoute(service), methods=["POST"], include_in_schema=False))
     _equipment_routes(app, service)
     _alarm_routes(app, service)
     _model_routes(app, service)

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
 from models.contract import Floats, Floats32
-from models.detector import State, Ticks
 from models.drift import DriftMonitor
-from service.admission import Waves
-from service.columns import Columns, Field
+from models.state import State, Ticks
+from service.admission import Admitted
+from service.columns import Columns, Field, Index
 from service.micro_batch import MicroBatch
 from service.ring import digest_key
 
-Index = NDArray[np.intp]
 DRIFT_READINGS_MIN = 64  # that the drift monitor takes at once
 MAPPED_NAMES_MAX = 100_000  # sensors in all tuples whose mapping is remembered
 
@@ -46,7 +45,7 @@ class Mapping:
 class Bank:
     """Rows of state, one a machine, of one model (artifact)."""
 
-    def __init__(self, model: LoadedModel, number: int, drift_half_life: int) -> None:
+    def __init__(self, model: LoadedModel, number: int, drift_half_life: float) -> None:
         self.model = model
         self.detector = model.detector
         self.number = number
@@ -137,13 +136,17 @@ class Bank:
                 x[np.ix_(rows[mine], mapping.sensors)] = part.values()[np.ix_(mine, mapping.columns)]
         return x
 
-    def step(self, rows: Index, x: Floats, waves: Waves, centre: Index | None) -> Ticks:
+    def state(self, rows: Index | slice) -> State:
+        """The states of some machines, by their rows."""
+        return State(*(self.columns[f.name][rows] for f in fields(State)))
+
+    def step(self, rows: Index, x: Floats, admitted: Admitted, centre: Index | None) -> Ticks:
         """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
-        arrays = self.columns
-        state = State(*(arrays[f.name][rows] for f in fields(State)))
-        state, ticks = self.detector.advance(state, x, waves.sizes, waves.reset, centre)
+        state, ticks = self.detector.advance(
+            self.state(rows), x, admitted.sizes, admitted.reset, centre, admitted.skipped
+        )
         for f in fields(State):
-            arrays[f.name][rows] = getattr(state, f.name)
+            self.columns[f.name][rows] = getattr(state, f.name)
         self._watch(ticks)
         return ticks
 

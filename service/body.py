@@ -6,17 +6,36 @@ import asyncio
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from service.errors import BodyTooLarge, NotGzip, RequestTimeout, UnsupportedMediaType, shown
-from service.lifecycle import InFlight
+from service.errors import BodyTooLarge, NotGzip, RequestTimeout, Unavailable, UnsupportedMediaType, shown
 
+JSON_TYPES = (b"application/json",)
 GZIP = 16 + zlib.MAX_WBITS
 BLOCK = 16 * 1024  # unpacked at once: what follows a member of it is copied
 PADDING = re.compile(b"\0*")
 Headers = Mapping[bytes, bytes]
+
+
+@dataclass(slots=True)
+class InFlight:
+    """Bytes of the bodies that are being read, decoded or answered."""
+
+    bytes_max: int
+    held: int = 0
+
+    def take(self, count: int) -> None:
+        """Hold more bytes; Unavailable where there is no room."""
+        if self.held + count > self.bytes_max:
+            raise Unavailable(f"{self.held} bytes of requests are in flight; expected at most {self.bytes_max}")
+        self.held += count
+
+    def give(self, count: int) -> None:
+        """Let go of bytes."""
+        self.held -= count
 
 
 class BodyReader:
@@ -77,9 +96,6 @@ def check_type(headers: Headers, allowed: tuple[bytes, ...], expected: str) -> N
         return
     text = shown(found.decode("latin-1")) if found else "missing"
     raise UnsupportedMediaType(f"Content-Type is {text}; expected {expected}", field="Content-Type")
-
-
-JSON_TYPES = (b"application/json",)
 
 
 def is_gzip(headers: Headers) -> bool:

@@ -13,7 +13,8 @@ import msgspec
 BUSY_SECONDS_MAX = 60.0  # how long a service that answers 503 is waited for
 PAUSE_SECONDS = 1.0  # where it does not say for how long
 PAUSE_SECONDS_MAX = 10.0
-SHOWN_CHARACTERS = 200
+GATEWAY_STATUSES = (502, 503, 504)  # of a proxy in front of a service
+PROBLEM_TYPES = "/docs#"  # how the type of each problem of a service begins
 
 
 class ServiceError(Exception):
@@ -44,6 +45,13 @@ class Client:
         place = "/" + "/".join(quote(part, safe="") for part in path)
         status, _, answer = self._request("GET", place + (f"?{urlencode(query)}" if query else ""))
         return self._checked(status, answer)
+
+    def models(self) -> list[dict[str, Any]]:
+        """What GET /v1/models lists. ServiceError where whoever answers is not Limen."""
+        found = self.get("v1", "models").get("models")
+        if not isinstance(found, list):
+            raise ServiceError(self._stranger())
+        return found
 
     def ready(self) -> bool:
         """Whether the service takes readings now."""
@@ -84,15 +92,16 @@ class Client:
             found = json.loads(answer)
         except ValueError:
             found = None
-        known: dict[str, Any] = found if isinstance(found, dict) else {}
+        if status in GATEWAY_STATUSES and not isinstance(found, dict):
+            raise ServiceError(f"{self.url} answered {status} in place of Limen; is the service behind it running?")
+        if not isinstance(found, dict) or (status >= 400 and not str(found.get("type")).startswith(PROBLEM_TYPES)):
+            raise ServiceError(self._stranger())
         if status >= 400:
-            text = known.get("detail") or known.get("title") or _shown(answer)
-            raise ServiceError(f"{self.url} answered {status}: {text}")
-        if found is not known:
-            raise ServiceError(
-                f"{self.url} answered {_shown(answer)!r}; expected JSON; is that address a Limen service?"
-            )
-        return known
+            raise ServiceError(f"{self.url} answered {status}: {found.get('detail') or found.get('title')}")
+        return found
+
+    def _stranger(self) -> str:
+        return f"this is not Limen: something else answers at {self.url}; where is the service?"
 
 
 def address(url: str) -> tuple[str, str, int | None, str]:
@@ -121,7 +130,3 @@ def pause_seconds(retry_after: str | None) -> float:
         return min(max(float(retry_after or PAUSE_SECONDS), 0.0), PAUSE_SECONDS_MAX)
     except ValueError:
         return PAUSE_SECONDS
-
-
-def _shown(answer: bytes) -> str:
-    return answer[:SHOWN_CHARACTERS].decode(errors="replace")

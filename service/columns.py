@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Index = NDArray[np.intp]  # rows, slots or places, to index arrays with
 FIRST_ROWS = 64
 
 

@@ -13,12 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service import scoring
 from service.clock import Clock
 from service.errors import QueueFull, Stopping, Unavailable
 from service.ingest.batch import Body
 from service.journal import Journal
 from service.outcome import BodyOutcome
 from service.records import Record
+from service.settings import default
 from service.shard import Shard
 
 
@@ -26,8 +28,8 @@ from service.shard import Shard
 class QueueLimits:
     """Bounds of the queue and of one micro-batch, in readings (a batch holds one body at least)."""
 
-    queue_readings_max: int = 400_000
-    batch_readings_max: int = 8_192
+    queue_readings_max: int = default("queue_readings_max")
+    batch_readings_max: int = default("batch_readings_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,6 @@ class BatchReport:
     """What one micro-batch took, for the metrics: seconds to score, and seconds to make it safe."""
 
     bodies: list[Body]
-    outcomes: list[BodyOutcome]
     record: Record
     now: int
     step_seconds: float
@@ -146,7 +147,7 @@ class Consumer:
                 self.check()  # a look for silent machines may have failed
                 now = self._now(bodies)
                 start = timer()
-                stepped = self.shard.step(bodies, now)
+                stepped = scoring.step(self.shard, bodies, now)
                 middle = timer()
                 await self._make_safe(stepped.record)
         except BaseException as error:
@@ -155,7 +156,7 @@ class Consumer:
         for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
-        self.observe(BatchReport(bodies, stepped.outcomes, stepped.record, now, middle - start, timer() - middle))
+        self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
 
     async def _make_safe(self, record: Record) -> None:
         self._settled.clear()

@@ -20,35 +20,28 @@ from prometheus_client import CollectorRegistry
 from models.contract import MICROSECONDS
 from service import recovery, snapshot
 from service.align import NEVER
+from service.body import InFlight
 from service.clock import Clock, EventClock, make_clock
 from service.consumer import BatchReport, Consumer, QueueLimits
-from service.errors import NotReady, Stopping, Unavailable
+from service.errors import NotReady, Stopping
 from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
 from service.registry import Registry, RegistryLimits, Routing, View
-from service.settings import Settings
+from service.settings import MODELS, SNAPSHOTS, Settings
 from service.shard import Shard, ShardLimits
 
 log = logging.getLogger("limen")
 
 
-@dataclass(slots=True)
-class InFlight:
-    """Bytes of the bodies that are being read, decoded or answered."""
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service consists of once it runs."""
 
-    bytes_max: int
-    held: int = 0
-
-    def take(self, count: int) -> None:
-        """Hold more bytes; Unavailable where there is no room."""
-        if self.held + count > self.bytes_max:
-            raise Unavailable(f"{self.held} bytes of requests are in flight; expected at most {self.bytes_max}")
-        self.held += count
-
-    def give(self, count: int) -> None:
-        """Let go of bytes."""
-        self.held -= count
+    registry: Registry
+    shard: Shard
+    clock: Clock
+    consumer: Consumer
 
 
 @dataclass(slots=True)
@@ -63,7 +56,7 @@ class Service:
     metrics: Metrics = field(init=False)
     changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loaded: tuple[Registry, Shard, Clock, Journal] | None = None
-    _parts: tuple[Registry, Shard, Consumer, Clock] | None = None
+    _parts: Parts | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _readings_since_snapshot: int = 0
     _snapshot_due: asyncio.Event = field(default_factory=asyncio.Event)
@@ -83,24 +76,24 @@ class Service:
 
     @property
     def registry(self) -> Registry:
-        return self._started()[0]
+        return self._started().registry
 
     @property
     def shard(self) -> Shard:
-        return self._started()[1]
+        return self._started().shard
 
     @property
     def consumer(self) -> Consumer:
-        return self._started()[2]
+        return self._started().consumer
 
     @property
     def clock(self) -> Clock:
-        return self._started()[3]
+        return self._started().clock
 
     @property
     def snapshots(self) -> Path:
         """Folder of the snapshots."""
-        return self.settings.data_dir / "snapshots"
+        return self.settings.data_dir / SNAPSHOTS
 
     def check_ready(self) -> None:
         """Raises NotReady, Stopping or Unavailable where readings would not be scored now."""
@@ -123,7 +116,7 @@ class Service:
         limits = QueueLimits(self.settings.queue_readings_max, self.settings.batch_readings_max)
         consumer = Consumer(shard, journal, clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
-        self._parts = registry, shard, consumer, clock
+        self._parts = Parts(registry, shard, clock, consumer)
         for work in (consumer.run(), self._keep_looking(), self._keep_saving()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
@@ -173,7 +166,7 @@ class Service:
         given = self.settings
         routing = Routing(given.model_assignments, given.model_patterns, given.model_default)
         bounds = RegistryLimits(given.model_inflated_bytes_max, given.models_max, given.model_versions_max)
-        registry = Registry(given.data_dir / "models", routing, bounds)
+        registry = Registry(given.data_dir / MODELS, routing, bounds)
         if given.model is not None:
             registry.show(registry.installation(given.model))
         journal = self._opened_journal()
@@ -253,7 +246,7 @@ class Service:
             log.critical("the service cannot go on: %s", error, exc_info=error)
             self.on_failure()
 
-    def _started(self) -> tuple[Registry, Shard, Consumer, Clock]:
+    def _started(self) -> Parts:
         if self._parts is None:
             raise NotReady("the service is starting")
         return self._parts

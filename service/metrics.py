@@ -22,6 +22,7 @@ from models.contract import MICROSECONDS
 from service.alarms import KINDS, Kind
 from service.bank import Bank
 from service.records import ModelReadings
+from service.settings import default
 from service.shard import Shard
 from service.status import STATUS_NAMES, Status
 
@@ -103,7 +104,7 @@ class Ages:
 class Metrics(Collector):
     """The metrics of one service process, registered with `registry`."""
 
-    def __init__(self, registry: CollectorRegistry, drift_sensors_max: int = 20) -> None:
+    def __init__(self, registry: CollectorRegistry, drift_sensors_max: int = default("drift_sensors_max")) -> None:
         self.registry = registry
         self.drift_sensors_max = drift_sensors_max
         self._requests = _histogram(registry, "limen_request_duration_seconds", REQUEST_SECONDS, ("route", "status"))

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from service import answer, views
 from service.errors import PROBLEM_JSON
+from service.metrics import READINGS_ROUTE
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -119,7 +120,7 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             _replace_validation_error(operation)
-    document["paths"] = {"/v1/readings": {"post": _readings_operation()}, **document["paths"]}
+    document["paths"] = {READINGS_ROUTE: {"post": _readings_operation()}, **document["paths"]}
     return document
 
 

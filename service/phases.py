@@ -10,10 +10,10 @@ from dataclasses import fields
 
 import numpy as np
 
-from models.detector import Ticks
 from models.episodes import EpisodeRule, Phase, Transition, advance
-from service.admission import Index, Waves
-from service.columns import Columns, Field
+from models.state import Ticks
+from service.admission import Admitted
+from service.columns import Columns, Field, Index
 
 REST = Phase()
 DTYPES = {bool: "bool", int: "int64", float: "float64"}
@@ -36,25 +36,25 @@ def store(columns: Columns, slot: int, phase: Phase) -> None:
         columns[f"phase_{name}"][slot] = getattr(phase, name)
 
 
-def awake(columns: Columns, waves: Waves, ticks: Ticks) -> Index:
-    """Machines (indices into `waves.machines`) that are not at rest or have a fresh exceedance, in ascending order."""
-    machines = columns["phase_awake"][waves.machines]
+def awake(columns: Columns, admitted: Admitted, ticks: Ticks) -> Index:
+    """Machines (indices into `admitted.machines`) not at rest or with a fresh exceedance, in ascending order."""
+    machines = columns["phase_awake"][admitted.machines]
     fresh = np.flatnonzero(ticks.fresh)
     if len(fresh):
-        starts = np.cumsum([0, *waves.sizes])
+        starts = np.cumsum([0, *admitted.sizes])
         machines[fresh - starts[np.searchsorted(starts, fresh, "right") - 1]] = True
     return np.flatnonzero(machines)
 
 
 def walk(
-    columns: Columns, rule: EpisodeRule, waves: Waves, ticks: Ticks, machine: int
+    columns: Columns, rule: EpisodeRule, admitted: Admitted, ticks: Ticks, machine: int
 ) -> Iterator[tuple[int, Phase, Transition | None]]:
     """The readings of one machine, in order of time: row, the phase after it, and the transition that it made."""
-    slot = int(waves.machines[machine])
+    slot = int(admitted.machines[machine])
     phase = load(columns, slot)
-    rows = waves.rows_of(machine)
+    rows = admitted.rows_of(machine)
     readings = zip(
-        rows.tolist(), ticks.score[rows].tolist(), ticks.fresh[rows].tolist(), waves.time[rows].tolist(), strict=True
+        rows.tolist(), ticks.score[rows].tolist(), ticks.fresh[rows].tolist(), admitted.time[rows].tolist(), strict=True
     )
     for row, score, fresh, time in readings:
         phase, transition = advance(rule, phase, score, fresh, time)

@@ -15,10 +15,9 @@ from service.alarms import Alarm
 from service.bank import Bank
 from service.equipment import EQUIPMENT_FIELDS, NO_BANK
 from service.journal import Journal, JournalError
+from service.replay import ModelOf, replay
 from service.shard import Shard
 from service.snapshot import Arrays, BankRecord, Header, Snapshot, SnapshotError
-
-ModelOf = Callable[[str], LoadedModel | None]  # by artifact id
 
 
 def capture(shard: Shard) -> Snapshot:
@@ -122,7 +121,7 @@ def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[
             "snapshots or a backup"
         )
     for record in journal.read(shard.sequence):
-        shard.replay(record, model_of)
+        replay(shard, record, model_of)
         done += sum(len(readings.time) for readings in record.readings)
         told(done)
     journal.skip_to(shard.sequence)

@@ -12,7 +12,6 @@ A crash leaves the old index or the new one; a folder that no index names is a v
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -31,11 +30,12 @@ from models.artifact import (
     parse,
     read_manifest,
     valid_name,
-    write_durably,
 )
 from models.contract import ModelError
+from models.disk import sync_folder, write_durably
 from service.archive import unpack
 from service.errors import Conflict, ModelRefused, UnknownModel
+from service.settings import default
 
 INDEX = "index.json"
 FORMAT = 1
@@ -46,7 +46,7 @@ class RegistryError(ValueError):
     """A registry that cannot be served from; the text says which folder and what to do."""
 
 
-class Index(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ActiveIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `index.json` holds: `active` version by model, `default` model ("" where there is none)."""
 
     format: int = FORMAT
@@ -80,16 +80,16 @@ class Routing:
 class RegistryLimits:
     """Bounds of the registry."""
 
-    archive_inflated_bytes: int = 256 * 1024 * 1024
-    models: int = 100
-    versions: int = 100
+    archive_inflated_bytes: int = default("model_inflated_bytes_max")
+    models: int = default("models_max")
+    versions: int = default("model_versions_max")
 
 
 @dataclass(frozen=True, slots=True)
 class View:
     """The registry at one moment."""
 
-    index: Index
+    index: ActiveIndex
     versions: Mapping[str, Mapping[int, Manifest]]  # by name and number
     active: Mapping[str, LoadedModel]  # by name
 
@@ -197,24 +197,25 @@ class Registry:
             raise Conflict(
                 f"model {model.name!r} has {len(versions)} versions; expected at most {self.limits.versions}"
             )
-        number = model.version if model.version not in versions else max(versions) + 1
+        home = self.folder / model.name
+        taken = {int(path.name) for path in home.glob("*") if path.name.isdecimal()}  # by damaged versions, too
+        number = model.version if model.version not in taken else max(taken) + 1
         incoming = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
         incoming.mkdir()
         write_durably(incoming / TENSORS, tensors)
         write_durably(incoming / MANIFEST, manifest)
-        home = self.folder / model.name
         home.mkdir(exist_ok=True)
-        _sync(self.folder)
+        sync_folder(self.folder)
         incoming.rename(home / str(number))
-        _sync(home)
-        _sync(self.folder)
+        sync_folder(home)
+        sync_folder(self.folder)
         known = {**self.view.versions, model.name: {**versions, number: model.manifest}}
         return dataclasses.replace(self.view, versions=known), number
 
     def _written(self, name: str, number: int, model: LoadedModel, default: str, view: View | None = None) -> View:
         """Write the index with another active version."""
         view = view or self.view
-        index = Index(FORMAT, default, {**view.index.active, name: number})
+        index = ActiveIndex(FORMAT, default, {**view.index.active, name: number})
         write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
         return View(index, view.versions, {**view.active, name: model})
 
@@ -235,12 +236,12 @@ class Registry:
                 raise RegistryError(f"model {name} version {number} is active and cannot be used: {error}") from None
         return self.view
 
-    def _read_index(self) -> Index:
+    def _read_index(self) -> ActiveIndex:
         path = self.folder / INDEX
         if not path.exists():
-            return Index()
+            return ActiveIndex()
         try:
-            index = msgspec.json.decode(path.read_bytes(), type=Index)
+            index = msgspec.json.decode(path.read_bytes(), type=ActiveIndex)
         except (msgspec.DecodeError, OSError) as error:
             raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
         if index.format != FORMAT:
@@ -267,11 +268,3 @@ def _numbered(model: LoadedModel, number: int) -> LoadedModel:
     if model.version == number:
         return model
     return dataclasses.replace(model, manifest=msgspec.structs.replace(model.manifest, version=number))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

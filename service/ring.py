@@ -32,7 +32,7 @@ RESULT_FIELDS = tuple(name for name, field in RING_FIELDS.items() if field.shape
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class Recent:
     """Recent results of one equipment, oldest first."""
 
     time: NDArray[np.int64]
@@ -57,14 +57,14 @@ def write(columns: Columns, slots: NDArray[Any], rank: NDArray[Any] | int, resul
         columns[name].reshape(-1)[flat] = values
 
 
-def recent(columns: Columns, slot: int) -> Results:
+def recent(columns: Columns, slot: int) -> Recent:
     """Copies of the recent results of one slot, oldest first."""
     count = int(columns["ring_count"][slot])
     kept = min(count, RING_RESULTS)
     order = np.arange(count - kept, count) % RING_RESULTS
     time, digest, score, p_value, status, reason, flags = (columns[name][slot][order] for name in RESULT_FIELDS)
     alarm = (flags & ALARM_BIT) != 0
-    return Results(time, digest, score, p_value, status, reason, flags & ~np.uint16(ALARM_BIT), alarm)
+    return Recent(time, digest, score, p_value, status, reason, flags & ~np.uint16(ALARM_BIT), alarm)
 
 
 # -- digests ---------------------------------------------------------------------------------------------------------

@@ -1,32 +1,31 @@
-"""The table of contents of serving: how a reading becomes a score. `score` shows the order of the steps.
+"""The table of contents of serving: how a reading becomes a score. `score` shows the order of the steps; `step` makes
+of it what is answered and what is kept.
 
-What it calls is pure or writes to one place only; the branches are here.
+What `score` calls is pure or writes to one place only; the branches are here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.contract import Bools, Floats
-from models.detector import Ticks
 from models.explain import shares, top_sensors
+from models.state import Ticks
 from service import ring
-from service.admission import Admission, Index, Waves, admit, in_waves
+from service.admission import Admission, Admitted, admit
 from service.align import Verdict
 from service.bank import Bank
+from service.columns import Index
 from service.ingest.batch import Body
 from service.micro_batch import MicroBatch, gather
-from service.outcome import TOP_SENSORS, Outcome
-from service.records import ModelReadings
+from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
+from service.records import ModelReadings, Record
+from service.shard import Shard
 from service.status import Flag, Reason, Status
-
-if TYPE_CHECKING:
-    from service.shard import Shard
 
 VERDICTS = {
     Verdict.CONFLICT: (Status.REJECTED, Reason.CONFLICT),
@@ -56,6 +55,30 @@ class Results:
     alarm: Bools
 
 
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """What one micro-batch came to; the outcomes may be told once the record is safe."""
+
+    outcomes: list[BodyOutcome]
+    record: Record
+
+
+def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
+    """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
+    future = shard.limits.future
+    batch, outcome, kept = score(shard, bodies, Instant(now, None if future is None else now + future))
+    shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))
+    shard.counters.unknown_values += outcome.unknown_values
+    outcomes = []
+    for number, body in enumerate(bodies):
+        lo, hi = batch.offsets[number], batch.offsets[number + 1]
+        for refusal in body.refused:
+            outcome.reason[lo + refusal.row] = refusal.reason
+        warnings = _warnings(outcome.unknown.get(number, ()), shard.limits.warnings_max)
+        outcomes.append(outcome.body(lo, hi, body.form == "rows", shard.names, warnings))
+    return Stepped(outcomes, shard.record("readings", now, received_at, kept))
+
+
 def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[MicroBatch, Outcome, list[ModelReadings]]:
     """The steps of serving, in their order, for all readings that wait."""
     batch = gather(bodies)
@@ -65,41 +88,36 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
     for bank, flat, slot in _by_model(shard, batch, runs, outcome):
         places = batch.places(flat)
         x = bank.collect(batch, flat)
-        missing = _missing(x)
+        missing = missing_values(x)
         digest = ring.digests(x, missing, bank.keys)
-        admission = admit(shard.columns, slot, batch.time[flat], digest, instant.horizon, bank.detector.gap_reset)
+        admission = admit(
+            shard.columns,
+            slot,
+            batch.time[flat],
+            digest,
+            instant.horizon,
+            bank.detector.gap_reset,
+            bank.detector.interval,
+        )
         _refuse(admission, places, outcome)
         _repeat_stored(shard, admission, places, outcome)
-        waves = admission.waves
-        if waves.sizes:
-            x = x.take(waves.rows, axis=0)
-            ticks = _step(shard, bank, x, waves)
-            results = _judge(ticks, waves, missing)
-            shard.follow_alarms(bank, waves, ticks, results.alarm, instant.now)
-            _remember(shard, waves, digest, results, instant.now)
-            _write(outcome, places[waves.rows], results)
-            _name_sensors(outcome, batch, places[waves.rows], bank, ticks, bodies)
-            kept.append(_keep(bank, waves, x, results))
+        admitted = admission.admitted
+        if admitted.sizes:
+            x = x.take(admitted.rows, axis=0)
+            ticks = step_bank(shard, bank, x, admitted)
+            results = _judge(ticks, admitted, missing)
+            shard.follow_alarms(bank, admitted, ticks, results.alarm, instant.now)
+            remember(shard, admitted, digest, results, instant.now)
+            _write(outcome, places[admitted.rows], results)
+            _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
+            kept.append(_keep(bank, admitted, x, results))
         _repeat_new(admission, places, outcome)
     return batch, outcome, kept
 
 
-def replay(shard: Shard, bank: Bank, readings: ModelReadings, now: int) -> None:
-    """The same steps for readings that were admitted before; the outcomes that were answered stand."""
-    digest = ring.digests(readings.values, _missing(readings.values), bank.keys)
-    waves = in_waves(shard.columns, readings.slot, readings.time, bank.detector.gap_reset)
-    ticks = _step(shard, bank, readings.values.take(waves.rows, axis=0), waves)
-    rows = waves.rows
-    results = Results(
-        readings.status[rows], readings.reason[rows], readings.flags[rows], readings.score[rows],
-        readings.p_value[rows], np.zeros(len(rows), np.bool_),
-    )  # fmt: skip
-    shard.follow_alarms(bank, waves, ticks, results.alarm, now)
-    _remember(shard, waves, digest, results, now)
-
-
-def _step(shard: Shard, bank: Bank, x: Floats, waves: Waves) -> Ticks:
-    return bank.step(shard.columns["row"][waves.machines], x, waves, shard.centres(bank, waves.slot))
+def step_bank(shard: Shard, bank: Bank, x: Floats, admitted: Admitted) -> Ticks:
+    """Advance the machines of one model by their admitted readings `x` (n, d)."""
+    return bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
 
 
 def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) -> Iterator[tuple[Bank, Index, Index]]:
@@ -127,7 +145,7 @@ def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) ->
         yield bank, found, of
 
 
-def _missing(x: Floats) -> Bools | None:
+def missing_values(x: Floats) -> Bools | None:
     """Which values are missing (n, d); None where none is."""
     missing: Bools = np.isnan(x)
     return missing if missing.any() else None
@@ -156,7 +174,7 @@ def _repeat_new(admission: Admission, places: Index, outcome: Outcome) -> None:
         outcome.status[place] = Status.DUPLICATE
 
 
-def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
+def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
     """Status, reason and flags of admitted readings."""
     count = len(ticks.score)
     status = np.where(ticks.warming, np.uint8(Status.WARMING), np.uint8(Status.SCORED))
@@ -164,26 +182,34 @@ def _judge(ticks: Ticks, waves: Waves, missing: Bools | None) -> Results:
     status[unscored] = Status.UNSCORED
     reason, flags = np.zeros(count, np.uint8), np.zeros(count, np.uint16)
     reason[unscored] = Reason.NO_SENSOR
-    if waves.reset is not None:
-        reason[waves.reset] = Reason.GAP
+    if admitted.reset is not None:
+        reason[admitted.reset] = Reason.GAP
     if missing is not None:
-        imputed: Bools = np.any(missing, axis=1)[waves.rows]
+        imputed: Bools = np.any(missing, axis=1)[admitted.rows]
         flags[imputed & ~unscored] = Flag.IMPUTED
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 
-def _remember(shard: Shard, waves: Waves, digest: NDArray[np.uint64], results: Results, now: int) -> None:
+def remember(shard: Shard, admitted: Admitted, digest: NDArray[np.uint64], results: Results, now: int) -> None:
     """Last times, and the results in the rings."""
     columns = shard.columns
     flags = results.flags
     if results.alarm.any():
         flags = flags | (results.alarm * np.uint16(ring.ALARM_BIT))
-    stored = (waves.time, digest[waves.rows], results.score, results.p_value, results.status, results.reason, flags)
-    ring.write(columns, waves.slot, 0 if waves.rank is None else waves.rank, stored)
-    columns["ring_count"][waves.machines] += waves.counts
-    time = waves.time if waves.rank is None else waves.time[waves.last()]
-    columns["last_time"][waves.machines] = time
-    columns["heard"][waves.machines] = now
+    stored = (
+        admitted.time,
+        digest[admitted.rows],
+        results.score,
+        results.p_value,
+        results.status,
+        results.reason,
+        flags,
+    )
+    ring.write(columns, admitted.slot, 0 if admitted.rank is None else admitted.rank, stored)
+    columns["ring_count"][admitted.machines] += admitted.counts
+    time = admitted.time if admitted.rank is None else admitted.time[admitted.last()]
+    columns["last_time"][admitted.machines] = time
+    columns["heard"][admitted.machines] = now
 
 
 def _write(outcome: Outcome, places: Index, results: Results) -> None:
@@ -211,11 +237,11 @@ def _name_sensors(
     outcome.top_share[places[rows], :count] = height
 
 
-def _keep(bank: Bank, waves: Waves, x: Floats, results: Results) -> ModelReadings:
+def _keep(bank: Bank, admitted: Admitted, x: Floats, results: Results) -> ModelReadings:
     return ModelReadings(
         bank.model.artifact_id,
-        waves.slot,
-        waves.time,
+        admitted.slot,
+        admitted.time,
         x,
         results.status,
         results.reason,
@@ -223,3 +249,12 @@ def _keep(bank: Bank, waves: Waves, x: Floats, results: Results) -> ModelReading
         results.score,
         results.p_value,
     )
+
+
+def _warnings(unknown: Sequence[str], warnings_max: int) -> list[str]:
+    """Sentences on the sensors of one body that its models do not know, each named once."""
+    names = list(dict.fromkeys(unknown))
+    shown = names[:warnings_max]
+    rest = len(names) - len(shown)
+    text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
+    return text + [f"and {rest} more sensors that the model does not know"] * (rest > 0)

@@ -22,10 +22,9 @@ import uvicorn
 
 from service.app import create_app
 from service.lifecycle import Service
-from service.settings import Settings, SettingsError, unknown_variables
+from service.settings import MODELS, SNAPSHOTS, Settings, SettingsError, unknown_variables
 
 LOCK = "lock"
-WRITTEN = ("models", "snapshots")  # folders in the data folder
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 
@@ -114,7 +113,7 @@ def listen(host: str, port: int) -> socket.socket:
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data folder (made if absent); SettingsError where it is held or cannot be written."""
     try:
-        for folder in (data_dir, *(data_dir / name for name in WRITTEN)):
+        for folder in (data_dir, *(data_dir / name for name in (MODELS, SNAPSHOTS))):
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))

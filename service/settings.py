@@ -23,6 +23,7 @@ from service.clock import ClockName
 
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
+MODELS, SNAPSHOTS = "models", "snapshots"  # folders in the data folder
 KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -154,6 +155,15 @@ class Settings(BaseSettings):
             if low > high:
                 raise ValueError(f"{smaller} is {low}; expected at most {larger}, which is {high}: {why}")
         return self
+
+
+def default(name: str) -> Any:
+    """The default of one setting, for parts that are made without settings.
+
+    >>> default("snapshots_kept")
+    2
+    """
+    return Settings.model_fields[name].default
 
 
 def load(config: Path | None = None, **given: Any) -> Settings:

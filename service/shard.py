@@ -1,6 +1,6 @@
 """A shard owns the state of many equipments: one writer, deterministic, never reaching into another shard.
 
-The order of the steps of scoring is in `scoring.score`; this class holds what they read and write. Nothing here reads
+The steps of scoring and their order are in `scoring.py`; this class holds what they read and write. Nothing here reads
 a clock: the same calls give the same state.
 """
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
 from models.contract import MICROSECONDS, Bools
-from models.detector import Ticks
+from models.drift import HALF_LIFE
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
-from service import phases, scoring
-from service.admission import Index, Waves
-from service.alarms import Alarm, AlarmBook, Kind, SensorShare, alarm_id
+from models.state import Ticks
+from service import phases
+from service.admission import Admitted
+from service.alarms import SHARE_DECIMALS, Alarm, AlarmBook, Kind, SensorShare, alarm_id
 from service.align import NEVER
 from service.bank import Bank
-from service.columns import Columns
+from service.columns import Columns, Index
 from service.equipment import NO_BANK, EquipmentTable
-from service.ingest.batch import Body
-from service.outcome import BodyOutcome
 from service.records import ModelReadings, Record
+from service.settings import default
 from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
@@ -39,12 +39,12 @@ ALARM_SENSORS = 5  # named in an alarm
 class ShardLimits:
     """Bounds and choices of a shard; `future` None: the clock follows the readings, none is in the future."""
 
-    equipment_max: int = 100_000
-    future: int | None = 600 * MICROSECONDS
-    silent_intervals: int = 5
-    alarms_closed_max: int = 10_000
-    warnings_max: int = 20
-    drift_half_life: int = 20_000  # readings
+    equipment_max: int = default("equipment_max")
+    future: int | None = int(default("future_seconds_max") * MICROSECONDS)
+    silent_intervals: int = default("silent_intervals")
+    alarms_closed_max: int = default("alarms_closed_max")
+    warnings_max: int = default("warnings_per_body_max")
+    drift_half_life: float = HALF_LIFE
 
 
 @dataclass(slots=True)
@@ -66,16 +66,8 @@ class Changes:
     rows: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Stepped:
-    """What one micro-batch came to; the outcomes may be told once the record is safe."""
-
-    outcomes: list[BodyOutcome]
-    record: Record
-
-
 class Shard:
-    """The state of many equipments, and the only way to change it.
+    """The state of many equipments; `scoring.step` takes it from one micro-batch to the next.
 
     `resolve` says which model serves an equipment; call `models_changed` when its answers may differ. `sequence` is the
     number of the next record.
@@ -116,33 +108,7 @@ class Shard:
     def __len__(self) -> int:
         return len(self.equipment_table)
 
-    # -- stepping ----------------------------------------------------------------------------------------------------
-
-    def step(self, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
-        """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
-        future = self.limits.future
-        instant = scoring.Instant(now, None if future is None else now + future)
-        batch, outcome, kept = scoring.score(self, bodies, instant)
-        self.counters.readings += np.bincount(outcome.status, minlength=len(Status))
-        self.counters.unknown_values += outcome.unknown_values
-        outcomes = []
-        for number, body in enumerate(bodies):
-            lo, hi = batch.offsets[number], batch.offsets[number + 1]
-            for refusal in body.refused:
-                outcome.reason[lo + refusal.row] = refusal.reason
-            warnings = self._warnings(outcome.unknown.get(number, ()))
-            outcomes.append(outcome.body(lo, hi, body.form == "rows", self.names, warnings))
-        return Stepped(outcomes, self._record("readings", now, received_at, kept))
-
-    def _warnings(self, unknown: Sequence[str]) -> list[str]:
-        """Sentences on the sensors of one body that its models do not know, each named once."""
-        names = list(dict.fromkeys(unknown))
-        shown = names[: self.limits.warnings_max]
-        rest = len(names) - len(shown)
-        text = [f"sensor {name!r} is not one of the model's; its values were left out" for name in shown]
-        return text + [f"and {rest} more sensors that the model does not know"] * (rest > 0)
-
-    def _record(
+    def record(
         self,
         kind: str,
         now: int,
@@ -150,6 +116,7 @@ class Shard:
         readings: Sequence[ModelReadings] = (),
         silenced: Sequence[int] = (),
     ) -> Record:
+        """The record of a step that has just been taken: what was admitted, and all that changed."""
         changes, self._under_way = self._under_way, Changes()
         received_at = now if received_at is None else received_at
         record = Record(
@@ -158,27 +125,6 @@ class Shard:
         )  # fmt: skip
         self.sequence += 1
         return record
-
-    def replay(self, record: Record, model_of: Callable[[str], LoadedModel | None]) -> None:
-        """Do again what a record did; it must be the next one. Machines whose model is gone have no memory then."""
-        if record.sequence != self.sequence:
-            raise ValueError(f"record {record.sequence} is replayed after {self.sequence - 1}")
-        for slot, equipment in record.registered:
-            if self.register(equipment) != slot:
-                raise ValueError(f"record {record.sequence} registers slot {slot} of {equipment!r} out of order")
-        for slot, artifact_id in record.followed:
-            model = model_of(artifact_id) if artifact_id else None
-            if model is not None:
-                self.follow(slot, model)
-            elif self.columns["bank"][slot] != NO_BANK:
-                self.leave(slot)
-        for readings in record.readings:
-            model = model_of(readings.artifact_id)
-            if model is not None:
-                scoring.replay(self, self.bank(model), readings, record.now)
-        self.silence(record.silenced)
-        self._under_way = Changes()
-        self.sequence += 1
 
     # -- models ------------------------------------------------------------------------------------------------------
 
@@ -286,15 +232,15 @@ class Shard:
 
     # -- alarms ------------------------------------------------------------------------------------------------------
 
-    def follow_alarms(self, bank: Bank, waves: Waves, ticks: Ticks, alarm: Bools, now: int) -> None:
+    def follow_alarms(self, bank: Bank, admitted: Admitted, ticks: Ticks, alarm: Bools, now: int) -> None:
         """Advance the phases of the machines that are not at rest, and keep the book; marks in `alarm` (n,) the
         readings at which an alarm was open. Silence ends `now`, by the clock that it began by."""
-        silent = np.flatnonzero(self.columns["silent"][waves.machines])
+        silent = np.flatnonzero(self.columns["silent"][admitted.machines])
         for machine in silent.tolist():
-            self._end_silence(int(waves.machines[machine]), now)
-        for machine in phases.awake(self.columns, waves, ticks).tolist():
-            equipment = self.equipment_table.ids[waves.machines[machine]]
-            for row, phase, transition in phases.walk(self.columns, self.rule, waves, ticks, machine):
+            self._end_silence(int(admitted.machines[machine]), now)
+        for machine in phases.awake(self.columns, admitted, ticks).tolist():
+            equipment = self.equipment_table.ids[admitted.machines[machine]]
+            for row, phase, transition in phases.walk(self.columns, self.rule, admitted, ticks, machine):
                 if transition == "opened":
                     self._open(bank, equipment, "process", phase.opened, self._under_way.rows + row)
                 if phase.open:
@@ -302,7 +248,7 @@ class Shard:
                     self._raise_peak(bank, equipment, ticks, row, phase)
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
-        self._under_way.rows += len(waves.rows)
+        self._under_way.rows += len(admitted.rows)
 
     def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> None:
         name = alarm_id(self.number, self.sequence, row)
@@ -323,7 +269,7 @@ class Shard:
         share = shares(ticks.attribution[row : row + 1])
         top = [i for i in top_sensors(share, ALARM_SENSORS)[0].tolist() if share[0, i] > 0]
         alarm.peak, alarm.peak_time = phase.peak, phase.peak_time
-        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[0, i]), 4)) for i in top]
+        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[0, i]), SHARE_DECIMALS)) for i in top]
 
     def sweep(self, now: int, received_at: int | None = None) -> Record | None:
         """Open an alarm of kind silent for each machine that has not been heard for `silent_intervals` intervals of its
@@ -331,14 +277,14 @@ class Shard:
         columns, count = self.columns, len(self)
         if not self.banks or not count:
             return None
-        patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)
+        patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)  # the last is for NO_BANK, which is -1
         for number, bank in self.banks.items():
             patience[number] = bank.detector.interval * self.limits.silent_intervals
         heard = columns["heard"][:count]
         quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
         slots = np.flatnonzero(quiet).tolist()
         self.silence(slots)
-        return self._record("event", now, received_at, silenced=slots) if slots else None
+        return self.record("event", now, received_at, silenced=slots) if slots else None
 
     def silence(self, slots: Sequence[int]) -> None:
         """Machines have fallen silent: an alarm each."""

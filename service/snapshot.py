@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from models.artifact import write_durably
+from models.disk import write_durably
 from service.columns import Columns, Field
 
 FORMAT = 1

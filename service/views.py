@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 
 from models.artifact import Manifest
 from models.contract import MICROSECONDS
-from service import inspection, ring
+from models.diagnosis import Diagnosis, diagnose
+from service import ring
 from service.alarms import Alarm, SensorShare
 from service.align import NEVER
+from service.bank import Bank
 from service.ingest.times import time_text, time_texts
-from service.inspection import SensorView
+from service.inspection import SensorView, sensor_views
 from service.registry import Registry
 from service.shard import Shard
 from service.status import REASON_NAMES, STATUS_NAMES, flag_names
@@ -188,8 +191,8 @@ def _entry(shard: Shard, slot: int, equipment: str) -> EquipmentEntry:
         version=bank.model.version if bank else None,
         last_time=None if last == NEVER else time_text(last),
         status=STATUS_NAMES[results.status[-1]] if seen else None,
-        score=float(results.score[-1]) if seen else None,
-        p_value=float(results.p_value[-1]) if seen else None,
+        score=_number(results.score[-1]) if seen else None,
+        p_value=_number(results.p_value[-1]) if seen else None,
         alarm=shard.book.current(equipment, "process") is not None,
         silent=bool(columns["silent"][slot]),
     )
@@ -197,19 +200,45 @@ def _entry(shard: Shard, slot: int, equipment: str) -> EquipmentEntry:
 
 def equipment_detail(shard: Shard, equipment: str) -> EquipmentDetail | None:
     """One machine; None where it has never been seen."""
-    view = inspection.view(shard, equipment)
-    if view is None:
+    slot = shard.equipment_table.slot(equipment)
+    if slot is None:
         return None
-    values = {name: getattr(view, name) for name in view.__struct_fields__}
-    values |= {"last_time": _text(view.last_time), "alarm": alarm_view(view.alarm) if view.alarm else None}
-    return EquipmentDetail(**values)
+    entry, results = _entry(shard, slot, equipment), ring.recent(shard.columns, slot)
+    alarm = shard.book.current(equipment, "process")
+    bank, found = _diagnosis(shard, slot)
+    return EquipmentDetail(
+        equipment=equipment,
+        model=entry.model,
+        version=entry.version,
+        last_time=entry.last_time,
+        status=entry.status,
+        reason=REASON_NAMES[results.reason[-1]] if len(results) else "",
+        flags=flag_names(int(results.flags[-1])) if len(results) else [],
+        score=entry.score,
+        p_value=entry.p_value,
+        alarm=alarm_view(alarm) if alarm else None,
+        silent=entry.silent,
+        leading=found.leading if found else None,
+        statistic=found.statistic if found else None,
+        sensors=sensor_views(bank.detector, found) if bank and found else [],
+    )
+
+
+def _diagnosis(shard: Shard, slot: int) -> tuple[Bank | None, Diagnosis | None]:
+    """The bank that a machine is in, and its last tick taken apart."""
+    bank = shard.banks.get(int(shard.columns["bank"][slot]))
+    if bank is None:
+        return None, None
+    row = int(shard.columns["row"][slot])
+    return bank, diagnose(bank.detector, bank.state(slice(row, row + 1)), int(shard.columns["centre"][slot]))
 
 
 def recent_scores(shard: Shard, equipment: str) -> RecentScores | None:
     """The ring of one machine; None where it has never been seen."""
-    found = inspection.scores(shard, equipment)
-    if found is None:
+    slot = shard.equipment_table.slot(equipment)
+    if slot is None:
         return None
+    found = ring.recent(shard.columns, slot)
     rows = zip(
         time_texts(found.time) if len(found) else [],
         found.status.tolist(),
@@ -252,6 +281,10 @@ def _version(number: int, manifest: Manifest, active: int | None) -> ModelVersio
         warmup_ticks=manifest.warmup_ticks,
         false_alarm_rate=budgets[0] if budgets else None,
     )
+
+
+def _number(value: np.floating) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _text(time: int | None) -> str | None:

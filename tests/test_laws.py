@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from models.contract import Detector
+from models.contract import AnyDetector
 from models.fit import Shape
 from models.train import LinearMemoryDetector, Options
 from tests.builders import names, process
 
 SENSORS = names(4)
-DETECTORS: dict[str, Callable[[tuple[str, ...]], Detector]] = {
+DETECTORS: dict[str, Callable[[tuple[str, ...]], AnyDetector]] = {
     "lmn": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95))),
     "lmn with a full memory": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(16, 4, 1.0))),
     "lmn of one tick": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(4, 1, 1.0))),
@@ -22,7 +22,7 @@ detectors = pytest.mark.parametrize("make", DETECTORS.values(), ids=DETECTORS.ke
 
 
 @detectors
-def test_fitting_twice_equals_fitting_once(make: Callable[..., Detector]) -> None:
+def test_fitting_twice_equals_fitting_once(make: Callable[..., AnyDetector]) -> None:
     segments = [process(0), process(1, 200)]
     once, detector = make(SENSORS).fit(segments), make(SENSORS)
     twice = detector.fit(segments).fit(segments)
@@ -30,7 +30,7 @@ def test_fitting_twice_equals_fitting_once(make: Callable[..., Detector]) -> Non
 
 
 @detectors
-def test_a_run_equals_the_loop_over_step(make: Callable[..., Detector]) -> None:
+def test_a_run_equals_the_loop_over_step(make: Callable[..., AnyDetector]) -> None:
     detector, x = make(SENSORS).fit([process(0)]), process(3, 120)
     state, looped = detector.init_state(1), []
     for row in x:
@@ -40,7 +40,7 @@ def test_a_run_equals_the_loop_over_step(make: Callable[..., Detector]) -> None:
 
 
 @detectors
-def test_step_leaves_the_state_that_it_was_given_alone(make: Callable[..., Detector]) -> None:
+def test_step_leaves_the_state_that_it_was_given_alone(make: Callable[..., AnyDetector]) -> None:
     detector, x = make(SENSORS).fit([process(0)]), process(4, 60)
     state = detector.init_state(1)
     for row in x:
@@ -50,7 +50,7 @@ def test_step_leaves_the_state_that_it_was_given_alone(make: Callable[..., Detec
 
 
 @detectors
-def test_the_order_of_the_sensors_does_not_matter(make: Callable[..., Detector]) -> None:
+def test_the_order_of_the_sensors_does_not_matter(make: Callable[..., AnyDetector]) -> None:
     order = [2, 0, 3, 1]
     straight = make(SENSORS).fit([process(0)]).run(process(5, 200)).score
     shuffled = make(tuple(SENSORS[i] for i in order)).fit([process(0)[:, order]]).run(process(5, 200)[:, order]).score
@@ -58,7 +58,7 @@ def test_the_order_of_the_sensors_does_not_matter(make: Callable[..., Detector])
 
 
 @detectors
-def test_constants_and_missing_values_survive(make: Callable[..., Detector]) -> None:
+def test_constants_and_missing_values_survive(make: Callable[..., AnyDetector]) -> None:
     def holed(seed: int) -> np.ndarray:
         x = process(seed, 500)
         x[:, 3] = 5.0
@@ -70,7 +70,7 @@ def test_constants_and_missing_values_survive(make: Callable[..., Detector]) -> 
 
 
 @detectors
-def test_high_means_anomalous_and_better_than_chance(make: Callable[..., Detector]) -> None:
+def test_high_means_anomalous_and_better_than_chance(make: Callable[..., AnyDetector]) -> None:
     detector = make(SENSORS).fit([process(0, 5000)])
     normal, faulty = process(7, 3000), process(8, 500)
     faulty[:, 1] += 3.0

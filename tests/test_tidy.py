@@ -99,6 +99,17 @@ def test_models_never_import_the_service() -> None:
     assert [named(file) for file in PROGRAM if named(file).startswith("models/") and "service" in packages(file)] == []
 
 
+def test_the_architecture_says_of_every_file_what_it_owns() -> None:
+    """A folder of their own stands for the files in it."""
+    section = document("ARCHITECTURE.md").split("\n## Where things are\n")[1].split("\n## ")[0]
+    told = set()
+    for cell in re.findall(r"^\| (`.+?`) \|", section, re.MULTILINE):
+        first, *others = re.findall(r"`(.+?)`", cell)
+        told |= {first, *(f"{first.split('/')[0]}/{name}" for name in others)}
+    files = [named(file).split("/") for file in PROGRAM if not file.stem.startswith("__")]
+    assert told == {"/".join(parts) if len(parts) == 2 else f"{parts[0]}/{parts[1]}/" for parts in files}
+
+
 def test_nothing_is_ever_unpickled() -> None:
     for file in PROGRAM:
         assert not packages(file) & UNSAFE_MODULES, named(file)

@@ -13,7 +13,7 @@ from service.ingest.times import parse_time
 PAGE = 100
 SENSORS_SHOWN = 3
 
-Alarm = dict[str, Any]  # as GET /v1/alarms shows it
+AlarmJson = dict[str, Any]  # as GET /v1/alarms shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class News:
     """An alarm that has opened or closed."""
 
     event: Literal["opened", "closed"]
-    alarm: Alarm
+    alarm: AlarmJson
 
     @property
     def time(self) -> str:
@@ -36,17 +36,17 @@ class AlarmWatch:
         self._client = client
         self._equipment = frozenset(equipment)
         self._before: set[str] = set()
-        self._alarms: dict[str, Alarm] = {}
+        self._alarms: dict[str, AlarmJson] = {}
         self.look()
         self._before.update(self._alarms)
 
     @property
-    def alarms(self) -> list[Alarm]:
+    def alarms(self) -> list[AlarmJson]:
         """Every alarm that has opened since the watch began, by its start."""
         return sorted((a for a in self._alarms.values() if a["id"] not in self._before), key=lambda a: str(a["start"]))
 
     @property
-    def open(self) -> list[Alarm]:
+    def open(self) -> list[AlarmJson]:
         """Alarms that are open now, by their start."""
         return sorted((alarm for alarm in self._alarms.values() if alarm["open"]), key=lambda a: str(a["start"]))
 
@@ -62,11 +62,11 @@ class AlarmWatch:
                 found.append(News("closed", alarm))
         return sorted(found, key=lambda news: parse_time(news.time))
 
-    def _open_now(self) -> Iterator[Alarm]:
+    def _open_now(self) -> Iterator[AlarmJson]:
         for page in self._pages("true"):
             yield from page
 
-    def _lately_closed(self) -> Iterator[Alarm]:
+    def _lately_closed(self) -> Iterator[AlarmJson]:
         """Closed alarms, the last closed first, as far back as a page has any that is news."""
         for page in self._pages("false"):
             fresh = [alarm for alarm in page if self._alarms.get(alarm["id"], {"open": True})["open"]]
@@ -74,7 +74,7 @@ class AlarmWatch:
             if page and not fresh:
                 return
 
-    def _pages(self, open: str) -> Iterator[list[Alarm]]:
+    def _pages(self, open: str) -> Iterator[list[AlarmJson]]:
         offset, total = 0, 1
         while offset < total:
             answer = self._client.get("v1", "alarms", open=open, limit=PAGE, offset=offset)
@@ -99,7 +99,7 @@ def sentence(news: News) -> str:
     return "  ".join([*parts, *filter(None, [sensors_text(alarm)])])
 
 
-def kind_word(alarm: Alarm) -> str:
+def kind_word(alarm: AlarmJson) -> str:
     """What kind of alarm, where it is not of the usual one.
 
     >>> kind_word({"kind": "silent"}), kind_word({"kind": "process"})
@@ -108,6 +108,6 @@ def kind_word(alarm: Alarm) -> str:
     return {"process": "alarm", "silent": "silence alarm"}.get(alarm["kind"], f"{alarm['kind']} alarm")
 
 
-def sensors_text(alarm: Alarm) -> str:
+def sensors_text(alarm: AlarmJson) -> str:
     """The sensors that it is owed to, with their shares."""
     return ", ".join(f"{found['sensor']} {found['share']:.0%}" for found in alarm["sensors"][:SENSORS_SHOWN])

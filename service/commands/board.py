@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from service.commands.alarm_watch import Alarm, News, kind_word, sensors_text, sentence
+from service.commands.alarm_watch import AlarmJson, News, kind_word, sensors_text, sentence
 from service.commands.playback import Latest, Playback, Step
 from service.ingest.times import time_text
 
@@ -65,7 +65,7 @@ class MachineTable:
         self._live.update(Group(machines, alarm_table(list(self._news))))
 
 
-def machine_table(title: str, machines: Sequence[Latest], alarms: Sequence[Alarm]) -> Table:
+def machine_table(title: str, machines: Sequence[Latest], alarms: Sequence[AlarmJson]) -> Table:
     """One line a machine: its score as a bar, and its open alarm with the sensors that it is owed to."""
     columns = ("machine", Column("score", width=BAR_CELLS), "", Column("alarm", ratio=1))
     table = Table(*columns, title=title, expand=True)

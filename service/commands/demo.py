@@ -18,6 +18,7 @@ from types import FrameType
 from rich.console import Console
 
 from models import artifact
+from models.contract import MICROSECONDS
 from models.preprocess import Segment
 from models.simulate import Fleet, simulate
 from models.train import Options, Training, train
@@ -74,7 +75,7 @@ def prepare(out: Path) -> Path:
 def trained(fleet: Fleet) -> Training:
     """A model of the whole fleet."""
     machines = [Segment(name, values) for name, values in zip(fleet.equipment, fleet.values, strict=True)]
-    return train(machines, fleet.sensors, INTERVAL_SECONDS * 1_000_000, OPTIONS, fleet.units)
+    return train(machines, fleet.sensors, INTERVAL_SECONDS * MICROSECONDS, OPTIONS, fleet.units)
 
 
 def show(child: Child, seconds: float) -> None:

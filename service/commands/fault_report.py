@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from models.contract import MICROSECONDS
 from models.pump import Fault
 from models.simulate import Fleet
-from service.commands.alarm_watch import Alarm, sensors_text
+from service.commands.alarm_watch import AlarmJson, sensors_text
 from service.commands.console import aligned, duration
 from service.ingest.times import parse_time
 
@@ -25,7 +25,7 @@ class Judged:
     fault: Fault
     equipment: str
     streamed: bool
-    alarm: Alarm | None
+    alarm: AlarmJson | None
     delay_seconds: float | None
 
 
@@ -34,7 +34,7 @@ class FaultReport:
     """All faults, in order of time, the false alarms, and how long each machine was watched."""
 
     faults: list[Judged]
-    false_alarms: list[Alarm]
+    false_alarms: list[AlarmJson]
     machines: int
     seconds: float
 
@@ -44,7 +44,7 @@ class FaultReport:
         return sum(judged.alarm is not None for judged in self.faults)
 
 
-def compare(fleet: Fleet, alarms: Sequence[Alarm], until: int | None) -> FaultReport:
+def compare(fleet: Fleet, alarms: Sequence[AlarmJson], until: int | None) -> FaultReport:
     """Judge `alarms` of a stream of the fleet that was sent up to `until` (microseconds; None: nothing was)."""
     last = int(fleet.time[0]) if until is None else until
     judged: list[Judged] = []
@@ -78,5 +78,5 @@ def _outcome(judged: Judged) -> str:
     return f"found after {duration(judged.delay_seconds or 0)}: {sensors_text(judged.alarm) or judged.alarm['kind']}"
 
 
-def _overlaps(alarm: Alarm, start: int, end: int) -> bool:
+def _overlaps(alarm: AlarmJson, start: int, end: int) -> bool:
     return parse_time(alarm["start"]) <= end and (alarm["end"] is None or parse_time(alarm["end"]) >= start)

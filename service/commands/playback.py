@@ -14,6 +14,7 @@ from service.ingest.times import time_text
 from service.status import STATUS_NAMES
 
 LOOK_SECONDS = 0.5  # between two looks at the alarms
+OLD_NEWS = {"duplicate", "late"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     opened: int = 0
     closed: int = 0
+    ahead: tuple[str, str] | None = None  # a machine that the service knew already, and up to which time
 
     @property
     def complete(self) -> bool:
@@ -116,8 +118,10 @@ class Playback:
         return f"{self.tally.sent:,} of {self.tally.total:,} readings were streamed{until}"
 
     def _post(self, part: slice) -> Step:
+        body = self._stream.body(part)
         try:
-            answer = self._client.post_readings(self._stream.body(part))
+            answer = self._client.post_readings(body)
+            self.tally.ahead = self.tally.ahead or self._ahead(body["batches"], answer["batches"])
         except ServiceError as error:
             raise ServiceError(f"{error} ({self.progress()})") from None
         self.tally.sent, self.tally.time = part.stop, int(self._stream.time[part.stop - 1])
@@ -127,6 +131,17 @@ class Playback:
             for batch in answer["batches"]
         ]
         return Step(latest, [], self._complaints(answer))
+
+    def _ahead(self, sent: list[dict[str, Any]], answered: list[dict[str, Any]]) -> tuple[str, str] | None:
+        """A machine of a body that the service had been told of before, and how far: asked for where all of the body
+        was old news, and else the last time that was."""
+        for batch, answer in zip(sent, answered, strict=True):
+            old = [row for row, status in enumerate(answer["status"]) if status in OLD_NEWS]
+            if old and old[-1] < len(answer["status"]) - 1:
+                return batch["equipment"], batch["times"][old[-1]]
+            if old:
+                return batch["equipment"], self._client.get("v1", "equipment", batch["equipment"])["last_time"]
+        return None
 
     def _complaints(self, answer: dict[str, Any]) -> list[str]:
         """What the service warns of or refuses, each once: unknown sensors, and the first reading of each reason."""

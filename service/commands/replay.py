@@ -12,10 +12,11 @@ import typer
 
 from models.contract import DataError
 from models.data import DataOptions, Recording, Series, read
-from service.client import Client
+from service.client import Client, ServiceError
 from service.commands.alarm_watch import News, sentence
-from service.commands.console import aligned, notice, progress
+from service.commands.console import Told, aligned, notice, progress
 from service.commands.playback import Playback, Tally
+from service.commands.remedy import mismatch, pace, refusal, seen_before
 from service.commands.stream import Machine, RealWall, Stream
 from service.status import STATUS_NAMES
 
@@ -30,29 +31,53 @@ class Output(Protocol):
 
 
 def run(data: Sequence[Path], url: str, speed: float, data_options: DataOptions, as_json: bool) -> None:
-    """Stream and tell. DataError where the files cannot be read, ServiceError where the service is gone."""
+    """Stream and tell. DataError where the files cannot be read, ServiceError where the service is gone, or cannot
+    score any of them."""
     output: Output = JsonLines() if as_json else Lines()
     client = Client(url)
     try:
         with progress("replay") as told:
             told("reading", 0.0)
-            stream = stream_of(read(data, data_options))
+            recording = read(data, data_options)
+            stream, models = stream_of(recording), client.models()
+            check(mismatch(models, stream.sensors))
+            tell(pace(models, recording.interval))
             playback = Playback(client, stream, speed, RealWall())
             try:
-                for step in playback.steps():
-                    for complaint in step.complaints:
-                        notice(complaint)
-                    for news in step.news:
-                        output.news(news)
-                    told("streaming", playback.tally.sent / max(playback.tally.total, 1))
-            except KeyboardInterrupt:
-                for news in playback.news():
-                    output.news(news)
-                raise typer.Exit(INTERRUPTED) from None
+                play(playback, output, told)
             finally:
                 output.summary(playback.tally)
+        tell(seen_before(playback.tally))
+        check(refusal(playback.tally, models, stream.sensors))
     finally:
         client.close()
+
+
+def play(playback: Playback, output: Output, told: Told) -> None:
+    """To its end, or to Ctrl-C."""
+    try:
+        for step in playback.steps():
+            for complaint in step.complaints:
+                notice(complaint)
+            for news in step.news:
+                output.news(news)
+            told("streaming", playback.tally.sent / max(playback.tally.total, 1))
+    except KeyboardInterrupt:
+        for news in playback.news():
+            output.news(news)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def check(obstacle: str) -> None:
+    """ServiceError where there is one."""
+    if obstacle:
+        raise ServiceError(obstacle)
+
+
+def tell(text: str) -> None:
+    """A notice, where there is something to say."""
+    if text:
+        notice(text)
 
 
 def stream_of(recording: Recording) -> Stream:

@@ -19,7 +19,9 @@ from models.contract import Bools, DataError
 from models.data import DataOptions, Recording, Series, read
 from models.evaluate import Evaluation, pool
 from service.commands.console import facts, notice, progress
+from service.commands.remedy import other_pace
 
+IN_WORDS = {"excluded": "unscored", "bad_time": "rejected", "conflict": "rejected"}  # status of a row -> of a reading
 HEADER = ("time", "equipment", "status", "score", "p_value", "alarm", "top_sensor")
 
 
@@ -85,6 +87,8 @@ def _say_what_differs(model: LoadedModel, recording: Recording) -> None:
         notice(f"not in the data, scored as missing: {', '.join(absent)}")
     if unknown:
         notice(f"not known to the model, left out: {', '.join(unknown)}")
+    if said := other_pace(model.manifest.interval, recording.interval):
+        notice(said)
     for finding in recording.findings:
         notice(finding.text)
 
@@ -112,9 +116,6 @@ def write_csv(scored: Scored, file: TextIO) -> None:
             continue
         rest = lines.get(row, (IN_WORDS.get(found, found), "", "", "0", ""))
         writer.writerow((recording.row_time[row], recording.row_equipment[row], *rest))
-
-
-IN_WORDS = {"excluded": "unscored", "bad_time": "rejected", "conflict": "rejected"}
 
 
 def evaluation_of(scored: Scored) -> Evaluation:

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from models import artifact
-from models.contract import ModelError
+from models.contract import MICROSECONDS, ModelError
 from models.data import DataOptions, Recording, Series, read, segments
+from models.exports.findings import some
+from models.exports.timestamps import rfc3339
+from models.gaps import gap_reset_ticks, on_grid
 from models.preprocess import Segment
-from models.timestamps import rfc3339
-from models.train import Options, Training, gap_reset_ticks, train
+from models.train import Options, Training, train
 from service.commands.console import facts, progress
-
-SECOND = 1_000_000
-SHOWN = 5  # names or findings that are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +37,8 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
         told("reading", 0.0)
         recording = read(data, data_options)
         parts = normal_segments(recording, options)
-        options = Options(
-            shape=options.shape,
-            false_alarm_rate=options.false_alarm_rate,
-            blocks=options.blocks,
-            name=options.name or name_of(out),
-            version=version,
-        )
-        used = sum(len(p.x) for p in parts)
+        options = replace(options, name=options.name or name_of(out), version=version)
+        used = sum(part.rows for part in parts)
         training = train(
             parts,
             recording.sensors,
@@ -65,13 +58,15 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
 
 
 def normal_segments(recording: Recording, options: Options) -> list[Segment]:
-    """Contiguous rows to train on, machine by machine, those labelled as faulty left out."""
-    gap = gap_reset_ticks(options.shape) * recording.interval
-    return [
-        Segment(series.equipment, series.values[part], part.start)
+    """Ticks to train on, machine by machine, rows labelled as faulty left out; a tick that did not come has no value."""
+    gap = gap_reset_ticks(options.shape.window) * recording.interval
+    found = [
+        Segment(series.equipment, on_grid(series.time[part], series.values[part], recording.interval))
         for series in map(without_faults, recording.series)
         for part in segments(series, gap)
     ]
+    long = [segment for segment in found if len(segment.x) > 2 * options.shape.window]
+    return long or found  # where none is, training says what it takes
 
 
 def without_faults(series: Series) -> Series:
@@ -130,14 +125,16 @@ def report(trained: Trained) -> list[tuple[str, str]]:
             "rows",
             f"{manifest.fit.rows:,} used of {recording.rows:,}, in {len(trained.parts)} stretch(es) without a gap",
         ),
-        ("machines", f"{len(machines)}: {listed(machines)}"),
-        ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / SECOND:g} s"),
+        ("machines", f"{len(machines)}: {some(machines)}"),
+        ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / MICROSECONDS:g} s"),
     ]
     if faulty := labelled(recording):
         lines.append(("left out", f"{faulty:,} rows that are labelled as faulty"))
+    if short := sum(int(series.use.sum()) for series in recording.series) - faulty - manifest.fit.rows:
+        lines.append(("left out", f"{short:,} rows in stretches of {2 * manifest.L} ticks or less"))
     constant = [s.name for s in manifest.sensors if s.constant]
     if constant:
-        lines.append(("constant", f"{listed(constant)}: any movement will be news"))
+        lines.append(("constant", f"{some(constant)}: any movement will be news"))
     if training.missing_cells:
         share = training.missing_cells / (manifest.fit.rows * len(recording.sensors))
         lines.append(
@@ -172,7 +169,7 @@ def blocks_sentence(training: Training) -> str:
         reasons = []
         if training.sensors_unsettled:
             reasons.append(
-                f"the level of {listed(training.sensors_unsettled)} wanders from block to block, as while warming up"
+                f"the level of {some(training.sensors_unsettled)} wanders from block to block, as while warming up"
             )
         if calibration.spread > 1 and not reasons:
             reasons.append(f"their thresholds differ {calibration.spread:.1f}-fold")
@@ -186,16 +183,6 @@ def blocks_sentence(training: Training) -> str:
         wanted = int(len(calibration.block_kept) / calibration.budget)
         sentence += f". The budget is rarer than a block can show: provisional until there are {wanted:,} normal rows"
     return sentence
-
-
-def listed(names: Sequence[str]) -> str:
-    """Some names, and how many more.
-
-    >>> listed(["a", "b", "c", "d", "e", "f", "g"])
-    'a, b, c, d, e and 2 more'
-    """
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def as_dict(trained: Trained) -> dict[str, Any]:
@@ -215,7 +202,7 @@ def as_dict(trained: Trained) -> dict[str, Any]:
         "rows_labelled_faulty": labelled(recording),
         "missing_cells": training.missing_cells,
         "warmup_ticks": manifest.warmup_ticks,
-        "interval_seconds": manifest.interval / SECOND,
+        "interval_seconds": manifest.interval / MICROSECONDS,
         "memory_size": manifest.p,
         "window": manifest.L,
         "discount": manifest.g,

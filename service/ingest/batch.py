@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from service.settings import default
 from service.status import Reason
 
 Form = Literal["rows", "columns", "batches"]
@@ -19,11 +20,11 @@ Form = Literal["rows", "columns", "batches"]
 class Limits:
     """What one body may hold; beyond `readings` it is refused as a whole, beyond the others reading by reading."""
 
-    readings: int = 100_000
-    sensors: int = 10_000
-    sensor_sets: int = 256
-    equipment_id_characters: int = 256
-    sensor_name_characters: int = 256
+    readings: int = default("body_readings_max")
+    sensors: int = default("sensors_max")
+    sensor_sets: int = default("body_sensor_sets_max")
+    equipment_id_characters: int = default("equipment_id_characters_max")
+    sensor_name_characters: int = default("sensor_name_characters_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,3 @@ class Body:
     refused: list[Refusal] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
-
-    @property
-    def admitted(self) -> int:
-        """Readings that go on to the shard."""
-        return self.received - len(self.refused)

@@ -31,7 +31,7 @@ _QUOTE = ord('"')
 Cells = dict[str, float | None]
 
 
-class Reading(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Reading(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One reading of a body in rows."""
 
     equipment: str
@@ -39,7 +39,7 @@ class Reading(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     values: Cells
 
 
-class Columns(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Columns(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """Readings of one equipment in columns: `values[i]` were read at `times[i]`, in the order of `sensors`."""
 
     equipment: str
@@ -51,8 +51,8 @@ class Columns(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class _AnyBody(msgspec.Struct, forbid_unknown_fields=True):
     """Any of the three forms: decoded in one pass, told apart afterwards."""
 
-    readings: list[Reading] | UnsetType = UNSET
-    batches: list[Columns] | UnsetType = UNSET
+    readings: list[_Reading] | UnsetType = UNSET
+    batches: list[_Columns] | UnsetType = UNSET
     equipment: str | UnsetType = UNSET
     sensors: msgspec.Raw | UnsetType = UNSET
     times: list[str] | UnsetType = UNSET
@@ -82,11 +82,11 @@ def decode_strictly(content: bytes, limits: Limits) -> Body | None:
     if given == [False, True, False, False, False, False]:
         return _from_columns(content, found.batches, "batches", limits)  # type: ignore[arg-type]
     if given == [False, False, True, True, True, True]:
-        return _from_columns(content, [Columns(*whole)], "columns", limits)  # type: ignore[arg-type]
+        return _from_columns(content, [_Columns(*whole)], "columns", limits)  # type: ignore[arg-type]
     return None
 
 
-def _from_rows(content: bytes, readings: Sequence[Reading], limits: Limits) -> Body | None:
+def _from_rows(content: bytes, readings: Sequence[_Reading], limits: Limits) -> Body | None:
     json_rows.check_count(len(readings), limits)
     values = [reading.values for reading in readings]
     if not _keys_are_unique(content, 1 + 5 * len(readings) + sum(map(len, values))):
@@ -107,7 +107,7 @@ def _from_rows(content: bytes, readings: Sequence[Reading], limits: Limits) -> B
     return Body("rows", len(readings), batches, refused)
 
 
-def _from_columns(content: bytes, columns: Sequence[Columns], form: Form, limits: Limits) -> Body | None:
+def _from_columns(content: bytes, columns: Sequence[_Columns], form: Form, limits: Limits) -> Body | None:
     sizes = [len(one.times) for one in columns]
     json_rows.check_count(max(sum(sizes), sum(len(one.values) for one in columns)), limits)
     equipment = [one.equipment for one in columns]

@@ -5,7 +5,7 @@ import pytest
 
 from models.contract import DataError
 from models.data import DataOptions, read, segments
-from tests.models.exporting import HEADER, kinds, recorded, rows, written
+from tests.models.exports.exporting import HEADER, kinds, recorded, rows, written
 
 MINUTE = 60_000_000
 

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.detector import Detector, Ticks
+from models.detector import Detector
 from models.score import MOVED_WEIGHT, STATISTICS
+from models.state import Ticks
 from tests import naive
 from tests.builders import process, random_detector, trained
 
@@ -189,13 +190,3 @@ def test_machines_of_training_are_centred_on_themselves() -> None:
     moved = own.run(x - detector.mean + centres[1], equipment="b")
     np.testing.assert_allclose(moved.score, detector.run(x).score, rtol=1e-3)
     assert own.centre_index("unknown") == 0
-
-
-def test_state_is_taken_and_put_back_by_slot() -> None:
-    detector = random_detector(15)
-    state = detector.init_state(4)
-    slots = np.array([3, 1])
-    part, _ = detector.step(state.take(slots), physical(detector, 16, 2))
-    state.put(slots, part)
-    np.testing.assert_array_equal(state.memory[3], part.memory[0])
-    assert (state.memory[[0, 2]] == 0).all()

@@ -97,3 +97,14 @@ def test_moments_count_only_pairs_of_sensors_that_were_both_seen() -> None:
     products, rows = second_moments(residual)
     np.testing.assert_array_equal(products, [[5.0, 2.0], [2.0, 13.0]])
     np.testing.assert_array_equal(rows, [[2.0, 1.0], [1.0, 2.0]])
+
+
+def test_moments_of_a_read_out_add_and_subtract() -> None:
+    rng = np.random.default_rng(11)
+    parts = [ReadoutMoments.empty(4, 2) for _ in range(3)]
+    rows = [(rng.normal(size=(40, 4)), rng.normal(size=(40, 2)), rng.random((40, 2)) < 0.1) for _ in range(2)]
+    for moments, used in zip(parts, (rows[:1], rows[1:], rows), strict=True):
+        for memories, target, missing in used:
+            moments.add(memories, target, missing)
+    np.testing.assert_allclose((parts[0] + parts[1]).solve(), parts[2].solve(), atol=1e-9)
+    np.testing.assert_allclose((parts[2] - parts[1]).solve(), parts[0].solve(), atol=1e-9)

@@ -31,15 +31,16 @@ def test_rows_continue_the_row_before_of_their_machine(counts: list[int], seed: 
     rng = np.random.default_rng(seed)
     total = sum(counts)
     reset, entering, rows = rng.random(total) < 0.3, rng.random(len(counts)), rng.random(total)
+    blind = rng.random(total) < 0.3
     left = rng.integers(0, warmup + 1, size=len(counts)).astype(np.int32)
     plan = Waves(sizes_of(counts), reset)
-    shifted, before = plan.shifted(entering, rows, 9.0), plan.warm_before(left, warmup)
+    shifted, before = plan.shifted(entering, rows, 9.0), plan.warm_before(left, warmup, blind)
     for machine, own in enumerate(machines_of(counts)):
         found, wait = entering[machine], left[machine]
         for row in own:
             found, wait = (9.0, warmup) if reset[row] else (found, wait)
             assert (shifted[row], before[row]) == (found, wait)
-            found, wait = rows[row], max(wait - 1, 0)
+            found, wait = rows[row], wait if blind[row] else max(wait - 1, 0)
         assert plan.last_rows(len(counts))[machine] == own[-1]
 
 
@@ -53,5 +54,5 @@ def test_nothing_starts_anew_where_nothing_is_marked(reset: np.ndarray | None) -
 def test_no_waves_have_no_rows() -> None:
     plan = Waves([], None)
     assert (plan.first, plan.edges) == (0, [])
-    assert len(plan.warm_before(np.zeros(0, np.int32), 3)) == 0
+    assert len(plan.warm_before(np.zeros(0, np.int32), 3, np.zeros(0, bool))) == 0
     assert len(plan.last_rows(0)) == 0

@@ -21,6 +21,7 @@ from service.ingest.batch import Body, Limits
 from service.ingest.json_body import decode
 from service.ingest.times import time_texts
 from service.outcome import BodyOutcome
+from service.scoring import step
 from service.shard import Shard, ShardLimits
 from service.status import REASON_NAMES, STATUS_NAMES
 from tests.builders import random_detector, trained
@@ -124,7 +125,7 @@ def body(found: Any, limits: Limits | None = None) -> Body:
 
 def post(to: Shard, *bodies: Any, now: int = START) -> list[BodyOutcome]:
     """One micro-batch."""
-    return to.step([body(one) for one in bodies], now).outcomes
+    return step(to, [body(one) for one in bodies], now).outcomes
 
 
 def statuses(outcome: BodyOutcome) -> list[str]:

@@ -81,7 +81,7 @@ def test_readings_are_admitted_as_by_a_plain_loop(
         recent = ring.recent(table.columns, slot)
         assert (slot, recent.time[place], recent.digest[place]) == sent[row]
 
-    waves = admission.waves
+    waves = admission.admitted
     assert waves.sizes == [
         sum(len(own) > k for own in admitted.values()) for k in range(max(map(len, admitted.values()), default=0))
     ]
@@ -107,5 +107,5 @@ def test_machines_beyond_the_quick_sort_are_kept_apart() -> None:
     table.columns.add((1 << 16) + 5)
     slots = np.array([1 << 16, 0, 1 << 16, 0])
     admission = admit(table.columns, slots, np.array([1, 1, 2, 2]), np.ones(4, np.uint64), None, GAP)
-    assert sorted(admission.waves.machines.tolist()) == [0, 1 << 16]
-    assert admission.waves.sizes == [2, 2]
+    assert sorted(admission.admitted.machines.tolist()) == [0, 1 << 16]
+    assert admission.admitted.sizes == [2, 2]

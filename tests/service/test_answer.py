@@ -6,6 +6,7 @@ import numpy as np
 from service.answer import encode
 from service.ingest.batch import Body
 from service.ingest.times import time_texts
+from service.scoring import step
 from service.shard import Shard
 from tests.service import fleet
 from tests.service.fleet import START, in_columns, in_rows, normal, seconds
@@ -18,7 +19,7 @@ X = normal(MODEL.detector, 3, 40)
 
 def answered(shard: Shard, *found: Any, errors_max: int = 100) -> list[dict[str, Any]]:
     bodies = [fleet.body(one) for one in found]
-    outcomes = shard.step(bodies, START).outcomes
+    outcomes = step(shard, bodies, START).outcomes
     answers = [json.loads(encode(*pair, errors_max)) for pair in zip(bodies, outcomes, strict=True)]
     for answer in answers:
         check_sum(answer)
@@ -53,7 +54,7 @@ def test_columns_are_answered_as_columns_and_absent_numbers_are_null() -> None:
 def test_scores_are_written_so_that_they_read_back_to_the_same_bits() -> None:
     body = in_columns("p", SENSORS, seconds(0, 40), X)
     (answer,) = answered(fleet.shard(), body)
-    outcome = fleet.shard().step([fleet.body(body)], START).outcomes[0]
+    outcome = step(fleet.shard(), [fleet.body(body)], START).outcomes[0]
     np.testing.assert_array_equal(np.array(answer["batches"][0]["score"], np.float64), outcome.score.astype(np.float64))
 
 
@@ -107,5 +108,5 @@ def test_an_empty_body_is_answered_with_nothing() -> None:
     rows, columns = answered(fleet.shard(), {"readings": []}, {"batches": []})
     assert (rows["received"], rows["results"]) == (0, [])
     assert (columns["received"], columns["batches"]) == (0, [])
-    outcome = fleet.shard().step([Body("rows", 0, [])], START).outcomes[0]
+    outcome = step(fleet.shard(), [Body("rows", 0, [])], START).outcomes[0]
     assert json.loads(encode(Body("rows", 0, []), outcome, 1))["received"] == 0

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
 
-from service.body import BLOCK, JSON_TYPES, BodyReader, check_type, declared_length, inflate, is_gzip
-from service.errors import BodyTooLarge, NotGzip, RequestTimeout, UnsupportedMediaType
-from service.lifecycle import InFlight
+from service.body import BLOCK, JSON_TYPES, BodyReader, InFlight, check_type, declared_length, inflate, is_gzip
+from service.errors import BodyTooLarge, NotGzip, RequestTimeout, Unavailable, UnsupportedMediaType
 
 MIB = 1024 * 1024
 
@@ -148,3 +148,22 @@ def test_many_small_members_do_not_cost_a_copy_of_the_rest_each(monkeypatch: pyt
     assert inflate(packed, 5_000) == b"x" * 5_000
     assert len(fed) >= 5_000
     assert max(fed) <= BLOCK
+
+
+def test_a_sender_that_hangs_up_leaves_nothing_in_flight():
+    async def receive() -> dict[str, object]:
+        return parts.pop(0)
+
+    parts: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"{", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    in_flight = InFlight(100)
+    reader = BodyReader(in_flight, 10, 1.0)
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(reader.read(receive, {}))  # type: ignore[arg-type]
+    assert in_flight.held == 1
+    reader.close()
+    assert in_flight.held == 0
+    with pytest.raises(Unavailable, match="in flight"):
+        in_flight.take(101)

@@ -48,7 +48,7 @@ def test_a_full_queue_is_waited_for_as_long_as_it_says(monkeypatch: pytest.Monke
 def test_a_queue_that_stays_full_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "BUSY_SECONDS_MAX", 0.0)
     with (
-        talking(json_answer({"detail": "the queue holds 9 readings"}, 503)) as (found, _),
+        talking(json_answer({**PROBLEM, "detail": "the queue holds 9 readings"}, 503)) as (found, _),
         pytest.raises(ServiceError, match="answered 503: the queue holds 9 readings"),
     ):
         found.post_readings({})
@@ -92,18 +92,30 @@ def test_a_service_behind_a_path_is_reached_there() -> None:
     assert requests == ["/limen/v1/alarms"]
 
 
+PROBLEM = {"type": "/docs#not-found", "title": "Not found"}
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (json_answer({"title": "Not found"}, 404), "answered 404: Not found"),
-        ((500, {}, b"<h1>oops</h1>"), "answered 500: <h1>oops</h1>"),
-        ((200, {}, b"<h1>some page</h1>"), "expected JSON; is that address a Limen service"),
-        ((200, {}, b"[]"), "expected JSON"),
+        (json_answer(PROBLEM, 404), "answered 404: Not found"),
+        (json_answer({**PROBLEM, "detail": "no machine 'p9'"}, 404), "answered 404: no machine 'p9'"),
+        ((502, {}, b"<h1>Bad Gateway</h1>"), "answered 502 in place of Limen; is the service behind it running"),
+        ((500, {}, b"<h1>oops</h1>"), "this is not Limen"),
+        (json_answer({"detail": "Not Found"}, 404), "this is not Limen"),
+        ((200, {}, b"<h1>some page</h1>"), "this is not Limen"),
+        ((200, {}, b"[]"), "this is not Limen"),
     ],
 )
-def test_other_answers_are_told_as_they_are(answer: Answer, expected: str) -> None:
-    with talking(answer) as (found, _), pytest.raises(ServiceError, match=expected):
+def test_problems_are_told_as_they_are_and_strangers_as_strangers(answer: Answer, expected: str) -> None:
+    with talking(answer) as (found, _), pytest.raises(ServiceError, match=expected) as told:
         found.get("v1", "alarms")
+    assert "<h1>" not in str(told.value)
+
+
+def test_json_that_lists_no_models_is_a_stranger_too() -> None:
+    with talking(json_answer({"hello": "world"})) as (found, _), pytest.raises(ServiceError, match="not Limen"):
+        found.models()
 
 
 @pytest.mark.parametrize("url", ["ftp://plant", "http://", "", "http://plant:99999", "http://[::1", "//plant"])

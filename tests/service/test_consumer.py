@@ -295,7 +295,7 @@ async def test_a_defect_of_the_shard_ends_it_too() -> None:
     def broken(*given: Any) -> Any:
         raise ZeroDivisionError("a defect")
 
-    bench.shard.step = broken  # type: ignore[method-assign]
+    bench.shard.place = broken  # type: ignore[method-assign]
     with pytest.raises(Unavailable, match="a defect"):
         await bench.post("p", 0, 1)
     with pytest.raises(ZeroDivisionError):

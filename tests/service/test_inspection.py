@@ -8,8 +8,7 @@ import pytest
 
 from models.artifact import LoadedModel
 from models.score import MOVED, STATISTICS
-from service import inspection
-from service.inspection import EquipmentView
+from service import views
 from service.shard import Shard
 from tests.builders import process, trained
 from tests.service import fleet
@@ -19,8 +18,8 @@ RANDOM = fleet.model("pumps", seed=1, sensors=5, constants=1)
 TRAINED = LoadedModel(trained().manifest, trained().detector, trained().drift)
 
 
-def seen(shard: Shard, equipment: str = "p") -> EquipmentView:
-    found = inspection.view(shard, equipment)
+def seen(shard: Shard, equipment: str = "p") -> views.EquipmentDetail:
+    found = views.equipment_detail(shard, equipment)
     assert found is not None
     return found
 
@@ -99,8 +98,8 @@ def test_without_a_score_nothing_leads() -> None:
 
 def test_who_was_never_seen_is_none_and_who_was_only_rejected_has_no_reading() -> None:
     shard = fleet.shard(RANDOM)
-    assert inspection.view(shard, "p") is None
-    assert inspection.scores(shard, "p") is None
+    assert views.equipment_detail(shard, "p") is None
+    assert views.recent_scores(shard, "p") is None
     post(shard, in_rows([("p", START, {"colour": 1.0})]))
     found = seen(shard)
     assert (found.last_time, found.status, found.sensors, found.statistic) == (None, None, [], None)
@@ -140,6 +139,6 @@ def test_looking_changes_nothing() -> None:
 
     before = state()
     seen(shard)
-    inspection.scores(shard, "p")
+    views.recent_scores(shard, "p")
     for name, array in state().items():
         np.testing.assert_array_equal(array, before[name])

@@ -7,13 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.requests import ClientDisconnect
 
 from service import snapshot
-from service.body import BodyReader
-from service.errors import NotReady, Unavailable
+from service.errors import NotReady
 from service.journal import Unjournaled
-from service.lifecycle import InFlight, Service
+from service.lifecycle import Service
 from service.records import Record
 from tests.service.running import columns, run, settings
 from tests.service.test_app import is_problem
@@ -87,25 +85,6 @@ def test_a_service_that_has_not_started_is_not_ready(tmp_path):
     with pytest.raises(NotReady):
         service.check_ready()
     asyncio.run(service.stop())
-
-
-def test_a_sender_that_hangs_up_leaves_nothing_in_flight():
-    async def receive() -> dict[str, object]:
-        return parts.pop(0)
-
-    parts: list[dict[str, object]] = [
-        {"type": "http.request", "body": b"{", "more_body": True},
-        {"type": "http.disconnect"},
-    ]
-    in_flight = InFlight(100)
-    reader = BodyReader(in_flight, 10, 1.0)
-    with pytest.raises(ClientDisconnect):
-        asyncio.run(reader.read(receive, {}))  # type: ignore[arg-type]
-    assert in_flight.held == 1
-    reader.close()
-    assert in_flight.held == 0
-    with pytest.raises(Unavailable, match="in flight"):
-        in_flight.take(101)
 
 
 def test_a_last_snapshot_that_cannot_be_saved_is_a_failure(tmp_path, caplog):

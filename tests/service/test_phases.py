@@ -17,7 +17,7 @@ def walked(table: EquipmentTable, counts: list[int], at: list[int], ticks: dict[
     """The next `counts` ticks of each machine as one micro-batch: what `phases` says of each."""
     slots = np.repeat(np.arange(len(counts)), counts)
     time = np.concatenate([np.arange(a, a + n) for a, n in zip(at, counts, strict=True)]).astype(np.int64)
-    waves = admit(table.columns, slots, time, np.ones(len(slots), np.uint64), None, 1 << 40).waves
+    waves = admit(table.columns, slots, time, np.ones(len(slots), np.uint64), None, 1 << 40).admitted
     if not waves.sizes:
         return []
     detector = fleet.model().detector

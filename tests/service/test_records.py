@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service import records, recovery
+from service import records, recovery, scoring
 from service.records import ARRAYS, ModelReadings, Record, RecordError
+from service.replay import replay
 from service.shard import Shard
 from tests.service import fleet
 from tests.service.test_law import MODELS, Found, cut, expected, recording, resolve, same, told
@@ -18,7 +19,7 @@ from tests.service.test_law import MODELS, Found, cut, expected, recording, reso
 
 def stepped(shard: Shard, group: list[dict[str, Any]], now: int) -> tuple[Found, Record]:
     """One micro-batch: what was answered, and its record."""
-    done = shard.step([fleet.body(one) for one in group], now)
+    done = scoring.step(shard, [fleet.body(one) for one in group], now)
     return told(group, done.outcomes), done.record
 
 
@@ -59,7 +60,7 @@ def test_a_replay_gives_the_state_that_was_lost_bit_for_bit(
             lost, shard = shard, Shard(resolve, fleet.ANY_TIME)
             recovery.restore(shard, snapshot, MODELS.get)
             for record in journal[snapshot.header.sequence - 1 :]:
-                shard.replay(again(record), MODELS.get)
+                replay(shard, again(record), MODELS.get)
             assert state(shard) == state(lost)
         answered, record = stepped(shard, group, now)
         found |= answered
@@ -92,15 +93,15 @@ def test_a_record_comes_back_as_it_was_by_machine_and_time() -> None:
 def test_records_are_replayed_in_their_order_only() -> None:
     record = again(some_record())
     shard = Shard(resolve, fleet.ANY_TIME)
-    shard.replay(record, MODELS.get)
+    replay(shard, record, MODELS.get)
     with pytest.raises(ValueError, match="record 1 is replayed after 1"):
-        shard.replay(record, MODELS.get)
+        replay(shard, record, MODELS.get)
 
 
 def test_machines_of_a_model_that_is_gone_have_no_memory_after_a_replay() -> None:
     record = again(some_record())
     shard = Shard(resolve, fleet.ANY_TIME)
-    shard.replay(record, lambda artifact_id: None)
+    replay(shard, record, lambda artifact_id: None)
     assert shard.banks == {}
     assert len(shard) == len(record.registered)
     assert shard.sequence == 2

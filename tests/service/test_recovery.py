@@ -11,6 +11,7 @@ from models.artifact import LoadedModel
 from service import recovery, snapshot
 from service.equipment import NO_BANK
 from service.phases import load
+from service.scoring import step
 from service.shard import Shard
 from service.snapshot import Snapshot, SnapshotError
 from service.status import Status
@@ -122,7 +123,7 @@ def test_machines_of_a_model_that_is_gone_start_anew_and_their_alarms_end() -> N
     assert shard.columns["bank"][slot] == NO_BANK
     assert not load(shard.columns, int(slot or 0)).open
     assert shard.book.current("t", "process") is None
-    stepped = shard.step([fleet.body(faulty(160, 5, 50.0)), fleet.body(sent("p1", 41, 1))], START)
+    stepped = step(shard, [fleet.body(faulty(160, 5, 50.0)), fleet.body(sent("p1", 41, 1))], START)
     assert statuses(stepped.outcomes[0])[:3] == ["warming"] * 3
     assert not stepped.outcomes[0].alarm[:3].any()
     assert statuses(stepped.outcomes[1]) == ["scored"]

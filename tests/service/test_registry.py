@@ -125,6 +125,15 @@ def test_an_active_version_that_is_damaged_stops_the_start_and_another_does_not(
     assert found.view
 
 
+def test_a_number_that_a_damaged_version_has_is_not_given_again(tmp_path):
+    registry(tmp_path, upload(seed=0), upload(seed=1))
+    (tmp_path / "pumps" / "2" / "manifest.json").write_text("{")
+    found = Registry(tmp_path)
+    view, _, number = found.registration(upload(seed=2))
+    assert (number, list(view.versions["pumps"])) == (3, [1, 3])
+    assert (tmp_path / "pumps" / "2" / "manifest.json").read_text() == "{"
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 9}', '{"more": 1}', '{"active": {"a": "x"}}'])
 def test_an_index_that_cannot_be_read_stops_the_start(tmp_path, content):
     (tmp_path / "index.json").write_text(content)

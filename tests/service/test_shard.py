@@ -14,6 +14,7 @@ from models.backfill import score_series
 from service import recovery
 from service.equipment import NO_BANK
 from service.phases import load
+from service.scoring import step
 from service.shard import Shard, ShardLimits
 from tests.builders import process, trained
 from tests.service import fleet
@@ -212,7 +213,7 @@ def test_whatever_is_switched_and_restarted_a_machine_scores_by_what_its_model_h
 def test_an_alarm_has_an_id_of_its_record_a_peak_and_its_sensors() -> None:
     shard = fleet.shard(TRAINED)
     post(shard, faulty(0, 20, by=0.0))
-    stepped = shard.step([fleet.body(faulty(0, 5, "other", by=0.0)), fleet.body(faulty(20, 10))], START)
+    stepped = step(shard, [fleet.body(faulty(0, 5, "other", by=0.0)), fleet.body(faulty(20, 10))], START)
     (alarm,) = stepped.record.alarms
     assert alarm is shard.book.current("p", "process")
     assert alarm.id.startswith(f"0-{stepped.record.sequence}-")
@@ -230,7 +231,7 @@ def test_an_alarm_closes_after_quiet_and_the_record_says_so() -> None:
     post(shard, faulty(0, 20, by=0.0))
     post(shard, faulty(20, 10))
     (alarm,) = shard.book.select()[0]
-    stepped = shard.step([fleet.body(faulty(30, 200, by=0.0))], START)
+    stepped = step(shard, [fleet.body(faulty(30, 200, by=0.0))], START)
     assert stepped.record.alarms[0] is alarm
     assert alarm.end is not None
     assert alarm.start < alarm.end < seconds(150, 1)[0]
@@ -240,7 +241,7 @@ def test_an_alarm_closes_after_quiet_and_the_record_says_so() -> None:
 def test_alarms_of_one_record_have_different_ids() -> None:
     shard = fleet.shard(TRAINED)
     post(shard, *[faulty(0, 20, name, by=0.0) for name in "abc"])
-    stepped = shard.step([fleet.body(faulty(20, 10, name)) for name in "abc"], START)
+    stepped = step(shard, [fleet.body(faulty(20, 10, name)) for name in "abc"], START)
     assert len({alarm.id for alarm in stepped.record.alarms}) == 3
 
 
@@ -256,13 +257,13 @@ def test_ids_do_not_depend_on_when_anything_was_looked_at() -> None:
 
 def test_records_are_numbered_without_holes_and_hold_what_was_admitted() -> None:
     shard = fleet.shard()
-    first = shard.step([fleet.body(sent(0, 5)), fleet.body(sent(3, 4))], START, received_at=77).record
+    first = step(shard, [fleet.body(sent(0, 5)), fleet.body(sent(3, 4))], START, received_at=77).record
     assert (first.kind, first.shard, first.sequence, first.received_at) == ("readings", 0, 1, 77)
     (kept,) = first.readings
     assert kept.artifact_id == OLD.artifact_id
     assert kept.time.tolist() == seconds(0, 7).tolist()
     np.testing.assert_array_equal(kept.values, normal(OLD.detector, 3, 200)[:7])
-    empty = shard.step([], START).record
+    empty = step(shard, [], START).record
     assert (empty.sequence, list(empty.readings)) == (2, [])
 
 
@@ -293,7 +294,7 @@ def test_silence_ends_with_the_next_reading_that_is_admitted() -> None:
     shard.sweep(START + 60 * SECOND)
     post(shard, sent(0, 2), now=START + 61 * SECOND)
     assert shard.silent() == 1, "a duplicate is no news of the machine"
-    stepped = shard.step([fleet.body(sent(5, 2))], START + 62 * SECOND)
+    stepped = step(shard, [fleet.body(sent(5, 2))], START + 62 * SECOND)
     (alarm,) = stepped.record.alarms
     assert (alarm.kind, alarm.open, alarm.end) == ("silent", False, START + 62 * SECOND)
     assert shard.silent() == 0

@@ -17,7 +17,8 @@ from service.commands import replay
 from service.commands.child import Child
 from service.commands.playback import Playback, Tally
 from tests.service.commandline import ROOT, limen, refused
-from tests.service.commands.answers import NO_ALARMS, taken
+from tests.service.commands.answers import refused as nothing_taken
+from tests.service.commands.answers import serving, taken, told
 from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, time_of
 from tests.service.scripted import answering
@@ -110,7 +111,7 @@ def test_ctrl_c_tells_the_summary_so_far(live: Child, tmp_path: Path, monkeypatc
 def test_a_service_that_goes_away_is_an_error_after_the_summary(tmp_path: Path) -> None:
     posts = [taken("gone", 2000), None, None]
     file = write_csv(tmp_path / "x.csv", machine("gone", rows=2500))
-    with answering(lambda method, *rest: posts.pop(0) if method == "POST" else NO_ALARMS) as url:
+    with answering(lambda method, place, content: posts.pop(0) if method == "POST" else told(place)) as url:
         done = limen("replay", file, "--url", url, "--speed", 0)
     assert done.status == 1
     assert "2,000 of 2,500: not complete" in done.out
@@ -147,3 +148,72 @@ def test_an_incomplete_replay_says_so_and_lists_reasons() -> None:
     lines = dict(replay.summary(tally))
     assert lines["readings"] == "4 of 10: not complete in 2.0 s, 2/s"
     assert lines["reasons"] == "no_model 3"
+
+
+def test_a_service_without_a_model_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("alone", rows=50))
+    with answering(lambda method, place, content: serving()) as url:
+        done = limen("replay", file, "--url", url, "--speed", 0)
+    refused(done, "no model serves these machines; limen serve --model FOLDER, or POST /v1/models")
+
+
+def test_a_file_of_other_sensors_is_refused_and_both_are_named(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("foreign", rows=50))
+    file.write_text(file.read_text().replace("sensor-", "tag-"))
+    done = limen("replay", file, "--url", live.url, "--speed", 0)
+    refused(done, "the model knows sensor-0, sensor-1", "the file has tag-0, tag-1")
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("no_model", "no model serves these machines; limen serve --model FOLDER, or POST /v1/models"),
+        ("limit", "none of 50 readings was scored, for the reason limit"),
+    ],
+)
+def test_where_every_reading_was_refused_it_fails_and_says_what_to_do(
+    tmp_path: Path, reason: str, expected: str
+) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("refused", rows=50))
+    answer = nothing_taken("refused", 50, reason)
+    with answering(lambda method, place, content: answer if method == "POST" else told(place)) as url:
+        done = limen("replay", file, "--url", url, "--speed", 0)
+    assert done.status == 1
+    assert done.err.startswith(f"limen: error: {expected}")
+    assert f"reasons   {reason} 50" in done.out
+
+
+@pytest.mark.parametrize("first", [0, 40])
+def test_a_second_replay_says_that_the_service_has_seen_it(live: Child, tmp_path: Path, first: int) -> None:
+    name = f"twice-{first}"
+    file = write_csv(tmp_path / "x.csv", machine(name))
+    limen("replay", file, "--url", live.url, "--speed", 0, "--rows", "0:200")
+    done = limen("replay", file, "--url", live.url, "--speed", 0, "--rows", f"{first}:{first + 200}")
+    assert done.status == 0
+    assert done.err == (
+        f"limen: {name} was already at {time_of(199)}: the service has seen this; to replay anew start it with "
+        "another --data-dir\n"
+    )
+
+
+def test_a_file_that_goes_on_where_the_service_is_needs_no_notice(live: Child, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("onwards"))
+    limen("replay", file, "--url", live.url, "--speed", 0, "--rows", "0:100")
+    assert limen("replay", file, "--url", live.url, "--speed", 0, "--rows", "90:300").err == ""
+
+
+def test_what_is_not_limen_is_called_that_and_its_page_is_not_shown(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "x.csv", machine("stray", rows=50))
+    for answer in ((200, {}, b"<html>welcome</html>"), (404, {}, b'{"detail": "Not Found"}'), (200, {}, b"{}")):
+        with answering(lambda *rest, answer=answer: answer) as url:
+            done = limen("replay", file, "--url", url, "--speed", 0)
+        refused(done, "this is not Limen", url)
+        assert "html" not in done.err
+
+
+def test_a_file_of_another_pace_is_told(live: Child, tmp_path: Path) -> None:
+    slow = machine("slow", rows=50)
+    slow.time[:] = slow.time[0] + (slow.time - slow.time[0]) * 60
+    done = limen("replay", write_csv(tmp_path / "x.csv", slow), "--url", live.url, "--speed", 0)
+    assert done.status == 0
+    assert "limen: the model was trained on one tick every 1 s, the file has one every 60 s" in done.err

@@ -100,6 +100,14 @@ def test_times_without_a_zone_are_read_as_utc_with_a_notice(tmp_path: Path) -> N
     assert told.err == ""
 
 
+def test_a_file_of_another_pace_is_told(tmp_path: Path) -> None:
+    slow = machine("p1", rows=50)
+    slow.time[:] = slow.time[0] + (slow.time - slow.time[0]) * 60
+    done = limen("score", model_folder(), write_csv(tmp_path / "slow.csv", slow))
+    assert done.status == 0
+    assert "limen: the model was trained on one tick every 1 s, the file has one every 60 s" in done.err
+
+
 def test_a_file_of_another_machine_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "other.csv"
     file.write_text("time,oil,gas\n2026-01-01T00:00:00Z,1,2\n2026-01-01T00:00:01Z,2,1\n")

@@ -150,7 +150,7 @@ def test_padding_of_shared_batches_stays_bounded():
 @pytest.mark.parametrize("empty", [{"readings": []}, {"batches": []}, columns(times=[], values=[])])
 def test_an_empty_batch_is_received_as_nothing(empty):
     found = of(empty)
-    assert (found.received, found.admitted, cells(found)) == (0, 0, {})
+    assert (found.received, len(found.refused), cells(found)) == (0, 0, {})
 
 
 # -- what costs one row ----------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ BAD_READINGS = [
 def test_a_bad_reading_costs_one_row_and_is_named(bad, sentence):
     found = of({"readings": [reading(), bad, reading(equipment="pump-8")]})
     (refusal,) = found.refused
-    assert (found.received, found.admitted, sorted(cells(found))) == (3, 2, [0, 2])
+    assert (found.received, len(found.refused), sorted(cells(found))) == (3, 1, [0, 2])
     assert (refusal.row, refusal.reason) == (1, Reason.BAD_VALUE)
     assert sentence in refusal.detail
     json.dumps(refusal.detail).encode()
@@ -255,7 +255,7 @@ BAD_CELLS: list[tuple[Any, str]] = [
 def test_a_bad_row_of_columns_costs_that_row(cells_of_row, sentence):
     found = of(columns(values=[[1, 2], cells_of_row]))
     (refusal,) = found.refused
-    assert (found.received, found.admitted, refusal.equipment, refusal.detail) == (2, 1, "pump-7", sentence)
+    assert (found.received, len(found.refused), refusal.equipment, refusal.detail) == (2, 1, "pump-7", sentence)
 
 
 def test_a_bad_time_of_columns_costs_that_row():

@@ -1,0 +1,55 @@
+"""What a record did, done again: after a crash, the state is what it was, bit for bit on the same engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.artifact import LoadedModel
+from service import ring
+from service.admission import in_waves, time_before
+from service.bank import Bank
+from service.equipment import NO_BANK
+from service.records import ModelReadings, Record
+from service.scoring import Results, missing_values, remember, step_bank
+from service.shard import Shard
+
+ModelOf = Callable[[str], LoadedModel | None]  # by artifact id
+
+
+def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
+    """Take a shard through the record that comes next. Machines whose model is gone have no memory after it."""
+    if record.sequence != shard.sequence:
+        raise ValueError(f"record {record.sequence} is replayed after {shard.sequence - 1}")
+    for slot, equipment in record.registered:
+        if shard.register(equipment) != slot:
+            raise ValueError(f"record {record.sequence} registers slot {slot} of {equipment!r} out of order")
+    for slot, artifact_id in record.followed:
+        model = model_of(artifact_id) if artifact_id else None
+        if model is not None:
+            shard.follow(slot, model)
+        elif shard.columns["bank"][slot] != NO_BANK:
+            shard.leave(slot)
+    for readings in record.readings:
+        model = model_of(readings.artifact_id)
+        if model is not None:
+            _score_again(shard, shard.bank(model), readings, record.now)
+    shard.silence(record.silenced)
+    shard.record(record.kind, record.now, record.received_at)
+
+
+def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) -> None:
+    """The steps of `scoring.score` for readings that were admitted; the outcomes that were answered stand."""
+    digest = ring.digests(readings.values, missing_values(readings.values), bank.keys)
+    order, before = np.arange(len(readings.slot)), time_before(shard.columns, readings.slot, readings.time)
+    gap, interval = bank.detector.gap_reset, bank.detector.interval
+    admitted = in_waves(readings.slot, readings.time, order, before, gap, interval)
+    rows = admitted.rows
+    ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted)
+    results = Results(
+        readings.status[rows], readings.reason[rows], readings.flags[rows], readings.score[rows],
+        readings.p_value[rows], np.zeros(len(rows), np.bool_),
+    )  # fmt: skip
+    shard.follow_alarms(bank, admitted, ticks, results.alarm, now)
+    remember(shard, admitted, digest, results, now)

@@ -1,0 +1,26 @@
+import os
+
+import pytest
+
+from models.disk import write_durably
+
+
+def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    path = tmp_path / "state"
+    write_durably(path, b"old")
+    write_durably(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_where_the_disk_fails_the_old_content_stands(tmp_path, monkeypatch):
+    path = tmp_path / "state"
+    write_durably(path, b"old")
+
+    def full(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_durably(path, b"new")
+    assert path.read_bytes() == b"old"
