@@ -11,7 +11,8 @@ import struct
 import zipfile
 import zlib
 
-from models.artifact import MANIFEST, TENSORS
+from models.artifact import TENSORS
+from models.manifest import MANIFEST
 from service.errors import BodyTooLarge, ModelRefused, shown
 
 EXPECTED = f"expected a zip of exactly {TENSORS} and {MANIFEST}"

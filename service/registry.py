@@ -21,18 +21,10 @@ from pathlib import Path
 
 import msgspec
 
-from models.artifact import (
-    MANIFEST,
-    TENSORS,
-    LoadedModel,
-    Manifest,
-    load,
-    parse,
-    read_manifest,
-    valid_name,
-)
+from models.artifact import TENSORS, LoadedModel, load, parse
 from models.contract import ModelError
 from models.disk import sync_folder, write_durably
+from models.manifest import MANIFEST, Manifest, read_manifest, valid_name
 from service.archive import unpack
 from service.errors import Conflict, ModelRefused, UnknownModel
 from service.settings import default

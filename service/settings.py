@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
-from models.artifact import valid_name
+from models.manifest import valid_name
 from service.clock import ClockName
 
 PREFIX = "LIMEN_"

@@ -246,7 +246,7 @@ class Shard:
             return None
         patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)  # the last is for NO_BANK, which is -1
         for number, bank in self.banks.items():
-            patience[number] = bank.detector.interval * self.limits.silent_intervals
+            patience[number] = min(bank.detector.interval * self.limits.silent_intervals, patience[-1])
         heard = columns["heard"][:count]
         quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
         slots = np.flatnonzero(quiet).tolist()

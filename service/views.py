@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from models.artifact import Manifest
 from models.contract import MICROSECONDS
 from models.diagnosis import Diagnosis, diagnose
+from models.manifest import Manifest
 from service import ring
 from service.alarms import Alarm, SensorShare
 from service.align import NEVER

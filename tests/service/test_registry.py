@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import zipfile
 from pathlib import Path
 
 import httpx
+import msgspec
+import numpy as np
 import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
 
 from models import artifact
 from models.contract import ModelError
+from models.manifest import identify, read_manifest
 from service.errors import Conflict, ModelRefused, UnknownModel
 from service.lifecycle import Service
 from service.registry import Registry, RegistryError, RegistryLimits, Routing
@@ -208,6 +214,43 @@ def test_an_upload_that_is_no_model_is_refused(tmp_path, content, headers, statu
         is_problem(await client.post("/v1/models", content=content, headers=headers), status, kind)
 
     run(settings(tmp_path, model=None, model_bytes_max=1_000_000), scenario)
+
+
+def forged(**changes: np.ndarray) -> bytes:
+    """A signed upload of a version of its own, with other tensors."""
+    folder, buffer = model_folder("pumps", 0), io.BytesIO()
+    tensors = load_tensors((folder / artifact.TENSORS).read_bytes()) | {
+        k.replace("__", "."): v for k, v in changes.items()
+    }
+    blob = save_tensors(tensors)
+    manifest = read_manifest((folder / artifact.MANIFEST).read_bytes())
+    manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
+    manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(artifact.MANIFEST, msgspec.json.encode(manifest))
+        archive.writestr(artifact.TENSORS, blob)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"drift__mean": np.zeros(3, np.float32), "drift__whitening": np.eye(3, dtype=np.float32)},
+        {"W_mo": np.full((4, 8), 1e38, np.float32)},
+        {"precision": np.zeros((4, 4), np.float32)},
+    ],
+)
+def test_an_upload_that_would_end_the_service_is_refused_and_readings_are_scored_after_it(tmp_path, changes):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        refused = await client.post("/v1/models", content=forged(**changes), headers=ZIP)
+        is_problem(refused, 422, "model-refused")
+        assert (await client.get("/v1/models")).json() == {"models": []}
+        first = await client.post("/v1/models", content=upload(), headers=ZIP)
+        assert (first.status_code, first.json()["active"]) == (201, True)
+        assert (await client.post("/v1/readings", json=columns("p1", 0, 100))).json()["scored"] > 0
+        assert (await client.post("/v1/readings", json=columns("p1", 100, 50))).json()["scored"] == 50
+
+    run(settings(tmp_path, model=None), scenario)
 
 
 @pytest.mark.parametrize(

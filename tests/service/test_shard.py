@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -325,3 +326,10 @@ def test_an_empty_shard_has_nothing_to_sweep_and_no_pages() -> None:
     assert shard.sweep(START) is None
     assert shard.equipment_ids() == ([], 0)
     shard.hear_all(START)
+
+
+def test_a_long_interval_and_much_patience_do_not_overflow_the_look_for_silence() -> None:
+    yearly = dataclasses.replace(OLD, detector=dataclasses.replace(OLD.detector, interval=366 * 86_400 * SECOND))
+    shard = fleet.shard(yearly, limits=ShardLimits(silent_intervals=1_000_000_000))
+    post(shard, in_rows([("p", START, {"sensor-0": 1.0})]))
+    assert shard.sweep(START + SECOND) is None
