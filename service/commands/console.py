@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -37,8 +38,29 @@ def progress(title: str) -> Iterator[Told]:
 
 
 def facts(lines: list[tuple[str, str]]) -> None:
-    """Lines of a name and what there is to say of it, aligned."""
-    print("\n".join(aligned(lines)))
+    """Lines of a name and what there is to say of it, aligned; on a terminal no word of them is broken."""
+    if not sys.stdout.isatty():
+        print("\n".join(aligned(lines)))
+        return
+    width, head = Console().width, max(len(name) for name, _ in lines) + 2
+    print("\n".join(hanging(name.ljust(head), text, width) for name, text in lines))
+
+
+def hanging(head: str, text: str, width: int) -> str:
+    """`text` beside `head` in lines of at most `width`, broken between words.
+
+    >>> print(hanging("pump-1  ", "found after 20 s", 18))
+    pump-1  found
+            after 20 s
+    """
+    return textwrap.fill(
+        text,
+        max(width, len(head) + 1),
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
