@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,6 @@ def rows_of(text: str) -> list[dict[str, str]]:
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "faulty.csv", machine("p1", faulty=True), machine("p2"))
-
-
-def labelled(file: Path) -> Path:
-    """With a column that is 1 during the fault of the first machine."""
-    head, *lines = file.read_text().splitlines()
-    marked = [f"{line},{int(FAULT.start <= row < FAULT.stop)}" for row, line in enumerate(lines)]
-    file.write_text("\n".join([f"{head},label", *marked]))
-    return file
 
 
 def test_there_is_a_line_for_every_row_in_its_order(faulty: Path) -> None:
@@ -116,23 +107,3 @@ def test_a_file_of_another_machine_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, faulty: Path) -> None:
     refused(limen("score", tmp_path / "none", faulty), "manifest.json is not there")
-
-
-def test_scores_are_compared_with_labels(faulty: Path) -> None:
-    done = limen("evaluate", model_folder(), labelled(faulty), "--label", "label")
-    assert (done.status, done.err) == (0, "")
-    assert "1 of 1 detected" in done.out
-    assert done.out.startswith("f1 ")
-
-
-def test_a_program_gets_the_figures_as_json(faulty: Path) -> None:
-    done = limen("evaluate", model_folder(), labelled(faulty), "--label", "label", "--json")
-    found = json.loads(done.out)
-    assert found["recall"] > 0.9
-    assert found["ticks_left_out"] == 2 * warmup()
-    assert found["episodes"][0]["start_time"] == time_of(FAULT.start)
-    assert found["ticks"] == 2 * (ROWS - warmup())
-
-
-def test_labels_that_are_not_there_are_refused(faulty: Path) -> None:
-    refused(limen("evaluate", model_folder(), faulty, "--label", "fault"), "faulty.csv", "'fault'", "is no column")
