@@ -11,7 +11,8 @@ from typing import Literal
 import polars as pl
 
 from models.contract import DataError
-from models.exports.dialect import SAMPLE_BYTES, Dialect, decode, detect
+from models.exports.dialect import Dialect, detect
+from models.exports.encodings import SAMPLE_BYTES, decode
 from models.exports.findings import Finding
 from models.exports.tables import Kinds, Table
 from models.exports.workbooks import open_workbook
