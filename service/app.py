@@ -161,7 +161,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         description="A zip of exactly model.safetensors and manifest.json. The first version of a name serves at once; "
         "a further one waits to be made active.",
         status_code=201,
-        responses=answers(views.Registered, 409, 413, 415, 422, status=201),
+        responses=answers(views.Registered, 408, 409, 413, 415, 422, 503, status=201),
         openapi_extra={"requestBody": {"required": True, "content": {"application/zip": {"schema": ZIP_SCHEMA}}}},
     )
     async def put_in_model(request: Request) -> Response:
@@ -179,7 +179,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         tags=["models"],
         summary="Make a version serve",
         description="The switch is atomic; the memory of the machines that follow it starts anew, as `warming`.",
-        responses=answers(views.ModelEntry, 400, 404, 415, 422),
+        responses=answers(views.ModelEntry, 400, 404, 408, 413, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": json_content(openapi.Activation)}},
     )
     async def activate(name: str, request: Request) -> Response:

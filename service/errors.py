@@ -20,6 +20,7 @@
     ├── InternalError           500  a defect of this program; never caused by input
     └── Unavailable             503  with Retry-After
         ├── QueueFull           503
+        ├── DiskFull            503  a model cannot be stored
         ├── Stopping            503  shutting down
         └── NotReady            503  no answer before start-up is complete
 
@@ -143,6 +144,11 @@ class Unavailable(Problem):
 
 class QueueFull(Unavailable):
     kind, title = "queue-full", "The queue is full"
+
+
+class DiskFull(Unavailable):
+    kind, title = "disk-full", "The disk is full"
+    retry_after_seconds = 60
 
 
 class Stopping(Unavailable):

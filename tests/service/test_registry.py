@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from models import artifact
+from models import artifact, disk
 from models.contract import ModelError
 from models.manifest import identify, read_manifest
 from service.errors import Conflict, ModelRefused, UnknownModel
@@ -110,6 +111,52 @@ def test_leftovers_of_an_upload_are_removed_and_unnamed_versions_are_not_active(
     found = Registry(tmp_path)
     assert not (tmp_path / ".incoming-1").exists()
     assert (list(found.view.versions["pumps"]), serving(found)) == ([1, 7], ("pumps", 1))
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """No room for files whose name ends so."""
+    write = disk.write_durably
+
+    def fail(path: Path, content: bytes) -> None:
+        if path.name.endswith(ending):
+            path.with_name(f".{path.name}.partial").write_bytes(content[:9])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr("service.registry.write_durably", fail)
+
+
+@pytest.mark.parametrize("ending", [artifact.TENSORS, artifact.MANIFEST, "index.json"])
+def test_an_upload_that_finds_the_disk_full_is_told_so_and_leaves_nothing(tmp_path, monkeypatch, ending):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        with monkeypatch.context() as patched:
+            full_disk(patched, ending)
+            answer = await client.post("/v1/models", content=upload(), headers=ZIP)
+            assert "the disk is full" in is_problem(answer, 503, "disk-full")["detail"]
+            assert answer.headers["Retry-After"]
+        assert (await client.post("/v1/models", content=upload(), headers=ZIP)).json()["version"] == 1
+        assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["index.json", "pumps"]
+        assert [path.name for path in (tmp_path / "models" / "pumps").iterdir()] == ["1"]
+        await client.post("/v1/models", content=upload(seed=1), headers=ZIP)
+        full_disk(monkeypatch, "index.json")
+        answer = await client.put("/v1/models/pumps/active", json={"version": 2})
+        is_problem(answer, 503, "disk-full")
+        assert service.registry.view.active["pumps"].version == 1
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+def test_a_model_given_at_the_start_that_finds_no_room_ends_the_start_with_a_sentence(tmp_path, monkeypatch):
+    full_disk(monkeypatch, artifact.TENSORS)
+    with pytest.raises(RegistryError, match="the disk is full"):
+        Registry(tmp_path).installation(model_folder())
+
+
+def test_leftovers_that_are_files_do_not_stop_the_start(tmp_path):
+    for name in (".incoming-1", ".index.json.partial"):
+        (tmp_path / name).write_bytes(b"half")
+    Registry(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_active_version_that_is_damaged_stops_the_start_and_another_does_not(tmp_path):
