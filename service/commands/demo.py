@@ -51,7 +51,7 @@ def run(seconds: float, port: int) -> None:
         if refusal:
             say("note", f"{refusal}; taking a free one")
         with serving(folder, model, port) as child:
-            say("serving", f"{child.url}; look at {child.url}/docs {child.url}/v1/alarms {child.url}/metrics")
+            say("serving", f"{child.url}   look at {child.url}/docs  {child.url}/v1/alarms  {child.url}/metrics")
             with suppress(KeyboardInterrupt):
                 show(child, seconds)
                 if not seconds:
