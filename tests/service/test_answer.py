@@ -95,7 +95,7 @@ def test_leading_sensors_have_shares_greatest_first_and_silent_ones_are_left_out
     assert result["sensors"][0]["sensor"] == "sensor-1"
     shares = [sensor["share"] for sensor in result["sensors"]]
     assert shares == sorted(shares, reverse=True)
-    assert all(0 < share <= 1 for share in shares)
+    assert all(0.01 <= share <= 1 for share in shares)
     assert result["score"] > 1
 
 
