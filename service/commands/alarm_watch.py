@@ -85,7 +85,7 @@ class AlarmWatch:
 
 def sentence(news: News) -> str:
     """One line on an alarm: when, which machine, what, and which sensors; at its opening those of that tick, at its
-    end those of the peak.
+    end those behind all of it.
 
     >>> shares = [{"sensor": "flow", "share": 0.52}, {"sensor": "current", "share": 0.3}]
     >>> opening = {"score": 1.25, "sensors": shares[:1]}
