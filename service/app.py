@@ -19,7 +19,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from service import openapi, reference, views
+from service import announce, openapi, reference, views
 from service.body import JSON_TYPES, BodyReader, check_type
 from service.errors import (
     PROBLEM_JSON,
@@ -170,6 +170,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         async with service.changing_models:
             view, name, number = await asyncio.to_thread(service.registry.registration, content)
             service.show_models(view)
+        announce.uploaded(view, name, number)
         active = name in view.active and view.active[name].version == number
         found = views.Registered(name, number, view.versions[name][number].artifact_id, active)
         return _answer(found, 201)
@@ -186,7 +187,9 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         check_type(dict(request.scope["headers"]), JSON_TYPES, "application/json")
         version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
         async with service.changing_models:
+            before = service.registry.view.active.get(name)
             service.show_models(await asyncio.to_thread(service.registry.activation, name, version))
+        announce.switched(service.registry.view, name, before.version if before else None)
         return _answer(views.model_entry(service.registry, name))
 
 

@@ -20,6 +20,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from service import announce
 from service.app import create_app
 from service.lifecycle import Service
 from service.settings import MODELS, SNAPSHOTS, Settings, SettingsError, unknown_variables
@@ -39,7 +40,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
-            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            log.info("listening on %s , explained at %s/docs", url, url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; the second signal cuts the wait for answers short, not the snapshot, which uvicorn would leave out."""
@@ -139,6 +141,7 @@ def write_logs(settings: Settings) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(announce.FIELDS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if settings.log_json else [

@@ -11,21 +11,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from service.serve import listen, locked
 from service.settings import SettingsError
-from tests.service.running import WARMUP, columns, model_folder, rows
+from tests.service.running import SENSORS, WARMUP, columns, model_folder, rows
 
 PROGRAM = "import sys; from service.serve import serve; from service.settings import load; sys.exit(serve(load()))"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def process(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service in a process of its own, and its address."""
+def process(
+    data_dir: Path, lines: list[dict[str, Any]] | None = None, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service in a process of its own, and its address; its log up to that goes into `lines`."""
     given = {"LIMEN_DATA_DIR": str(data_dir), "LIMEN_PORT": "0", "LIMEN_CLOCK": "event", "LIMEN_LOG_JSON": "1"}
     environment = {**os.environ, **given, **variables}
     started = subprocess.Popen(
@@ -36,6 +39,8 @@ def process(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen
         url = ""
         for line in started.stderr:
             event = json.loads(line)["event"]
+            if lines is not None:
+                lines.append(json.loads(line))
             if event.startswith("listening on "):
                 url = event.split()[2].rstrip(",")
                 break
@@ -92,6 +97,21 @@ def test_sigterm_answers_what_is_under_way_saves_and_ends_with_0(tmp_path):
         assert client.post("/v1/readings", json=columns("p1", 30, 6)).json()["duplicate"] == 1
         started.send_signal(signal.SIGINT)
         assert started.wait(20) == 0
+
+
+def test_the_log_says_at_the_start_what_is_served_and_from_where(tmp_path):
+    given = {"LIMEN_MODEL": str(model_folder()), "LIMEN_MODEL_PATTERNS": "fan-*=fans"}
+    lines: list[dict[str, Any]] = []
+    with process(tmp_path, lines, **given) as (_, url):
+        assert lines[-1]["event"].endswith(f"explained at {url}/docs")
+    by_event = {line["event"]: line for line in lines}
+    model = by_event["model pumps version 1 serves"]
+    assert model["sensors"] == list(SENSORS)
+    assert (model["false_alarm_rate"], model["interval_seconds"], model["default"]) == (0.01, 1.0, True)
+    assert len(model["artifact_id"]) == 64
+    assert f"data folder {tmp_path}, clock event, 0 machines restored" in by_event
+    (warning,) = [line for line in lines if line["level"] == "warning"]
+    assert warning["event"].startswith("LIMEN_MODEL_PATTERNS names the model 'fans', which does not exist")
 
 
 def test_a_data_folder_is_held_by_one_process_at_a_time(tmp_path):
