@@ -14,7 +14,7 @@ import numpy as np
 
 from models.artifact import LoadedModel, load
 from models.backfill import Backfill, arrange, columns_of, score_series
-from models.contract import Bools
+from models.contract import Bools, Floats32
 from models.data import DataOptions, Recording, Series, read
 from service.commands.console import notice, progress
 from service.commands.remedy import other_pace
@@ -82,18 +82,27 @@ def _say_what_differs(model: LoadedModel, recording: Recording) -> None:
         notice(finding.text)
 
 
+def texts(values: Floats32) -> list[str]:
+    """Each as the shortest text that gives back the same float32, nothing where there is none.
+
+    >>> texts(np.array([0.1, 2 / 3, np.nan], np.float32))
+    ['0.1', '0.6666667', '']
+    """
+    found: list[str] = np.where(np.isnan(values), "", values.astype(str)).tolist()
+    return found
+
+
 def write_csv(scored: Scored, file: TextIO) -> None:
     """One line for each input row in its order; rows outside --rows are left out."""
     recording, sensors = scored.recording, scored.model.detector.sensors
     lines: dict[int, tuple[str, str, str, str, str]] = {}
     for series, result, through in zip(recording.series, scored.results, scored.fed, strict=True):
-        columns = (result.status, result.score.tolist(), result.p_value.tolist(), result.alarm.tolist(), result.top)
+        columns = (result.status, texts(result.score), texts(result.p_value), result.alarm.tolist(), result.top)
         for row, status, score, p_value, alarm, top in zip(series.row[through].tolist(), *columns, strict=True):
-            judged = score == score
             lines[row] = (
                 status,
-                repr(score) if judged else "",
-                repr(p_value) if judged else "",
+                score,
+                p_value,
                 "1" if alarm else "0",
                 sensors[top] if top >= 0 else "",
             )

@@ -3,8 +3,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from models import artifact
+from models.backfill import score_series
 from tests.service.commandline import limen, refused
 from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, model_folder, time_of
@@ -42,6 +45,17 @@ def test_a_fault_raises_the_score_and_the_alarm_and_names_its_sensor(faulty: Pat
     assert found[FAULT.start]["top_sensor"] == SENSORS[2]
     assert all(row["alarm"] == "0" for row in quiet)
     assert sum(float(row["score"] or 0) >= 1 for row in quiet) < 0.05 * ROWS
+
+
+def test_scores_are_as_short_as_a_float32_allows_and_read_back_as_the_same(faulty: Path) -> None:
+    model = artifact.load(model_folder()).detector
+    one = machine("p1", faulty=True)
+    exact = score_series(model, "p1", one.time, one.values)
+    found = rows_of(limen("score", model_folder(), faulty).out)[:ROWS]
+    for name, values in (("score", exact.score), ("p_value", exact.p_value)):
+        texts = [row[name] for row in found]
+        np.testing.assert_array_equal(np.array([text or "nan" for text in texts]).astype(np.float32), values)
+        assert max(map(len, texts)) <= len("1.2345678e-05")
 
 
 def test_a_file_takes_the_lines_and_standard_output_stays_empty(faulty: Path, tmp_path: Path) -> None:
