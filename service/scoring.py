@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifact import LoadedModel
 from models.contract import Bools, Floats
 from models.explain import shares, top_sensors
 from models.state import Ticks
 from service import ring
 from service.admission import Admission, Admitted, admit
+from service.alarms import SHARE_MIN
 from service.align import Verdict
 from service.bank import Bank
 from service.columns import Index
@@ -84,11 +87,12 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
     batch = gather(bodies)
     outcome = Outcome.blank(batch.received, top=any(body.form == "rows" for body in bodies))
     kept: list[ModelReadings] = []
-    runs = shard.place(batch.equipment)
+    runs = shard.place(batch.equipment, Welcome(shard, batch, instant.horizon))
     for bank, flat, slot in _by_model(shard, batch, runs, outcome):
         places = batch.places(flat)
         x = bank.collect(batch, flat)
         missing = _missing(x)
+        valued: Bools | None = None if missing is None else ~np.all(missing, axis=1)
         digest = ring.digests(x, missing, bank.keys)
         admission = admit(
             shard.columns,
@@ -98,6 +102,7 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
             instant.horizon,
             bank.detector.gap_reset,
             bank.detector.interval,
+            valued,
         )
         _refuse(admission, places, outcome)
         _repeat_stored(shard, admission, places, outcome)
@@ -107,12 +112,40 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
             ticks = bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
             results = _judge(ticks, admitted, missing)
             shard.follow_alarms(bank, admitted, ticks, results.alarm, instant.now)
-            _remember(shard, admitted, digest, results, instant)
+            _remember(shard, admitted, digest, valued, results, instant)
             _write(outcome, places[admitted.rows], results)
             _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
             kept.append(_keep(bank, admitted, x, results))
         _repeat_new(admission, places, outcome)
     return batch, outcome, kept
+
+
+class Welcome:
+    """Whether a machine that is met for the first time gets a place: not for readings that will be rejected."""
+
+    def __init__(self, shard: Shard, batch: MicroBatch, horizon: int | None) -> None:
+        self.shard, self.batch, self.horizon = shard, batch, horizon
+        self._starts = np.cumsum([0, *batch.counts[:-1]]) if batch.counts else np.empty(0, np.intp)
+        self._bare: dict[int, Bools] = {}
+
+    def __call__(self, run: int, model: LoadedModel) -> Reason:
+        """NONE, or why no reading of the run can be admitted."""
+        if self.horizon is not None and self._earliest[run] > self.horizon:
+            return Reason.FUTURE
+        return Reason.NO_SENSOR if self._without_sensor(model)[run] else Reason.NONE
+
+    @cached_property
+    def _earliest(self) -> NDArray[np.int64]:
+        return np.minimum.reduceat(self.batch.time, self._starts)
+
+    def _without_sensor(self, model: LoadedModel) -> Bools:
+        """Runs (r,) in which no reading has a sensor that the model knows."""
+        bank = self.shard.bank(model)
+        if bank.number not in self._bare:
+            blind = bank.blind(self.batch, np.arange(self.batch.readings))
+            none = np.zeros(self.batch.readings, np.bool_)
+            self._bare[bank.number] = np.logical_and.reduceat(none if blind is None else blind, self._starts)
+        return self._bare[bank.number]
 
 
 def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) -> Iterator[tuple[Bank, Index, Index]]:
@@ -121,7 +154,7 @@ def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) ->
     slot = batch.per_reading(runs)
     flat = np.arange(batch.readings) if batch.arrival is None else batch.arrival
     if len(runs) and runs.min() < 0:
-        for reason in (Reason.NO_MODEL, Reason.LIMIT):
+        for reason in (Reason.NO_MODEL, Reason.LIMIT, Reason.FUTURE, Reason.NO_SENSOR):
             outcome.reject(batch.places(np.flatnonzero(slot == -reason)), reason)
         flat = flat[slot[flat] >= 0]
     if not len(flat):
@@ -185,7 +218,14 @@ def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 
-def _remember(shard: Shard, admitted: Admitted, digest: NDArray[np.uint64], results: Results, instant: Instant) -> None:
+def _remember(
+    shard: Shard,
+    admitted: Admitted,
+    digest: NDArray[np.uint64],
+    valued: Bools | None,
+    results: Results,
+    instant: Instant,
+) -> None:
     """Last times, and the results in the rings."""
     columns = shard.columns
     flags = results.flags
@@ -205,6 +245,11 @@ def _remember(shard: Shard, admitted: Admitted, digest: NDArray[np.uint64], resu
     time = admitted.time if admitted.rank is None else admitted.time[admitted.last()]
     columns["last_time"][admitted.machines] = time
     columns["heard"][admitted.machines] = instant.now
+    if valued is None:
+        columns["valued_time"][admitted.machines] = time
+    else:
+        own = valued[admitted.rows]
+        np.maximum.at(columns["valued_time"], admitted.slot[own], admitted.time[own])
 
 
 def _write(outcome: Outcome, places: Index, results: Results) -> None:
@@ -228,7 +273,7 @@ def _name_sensors(
     top = top_sensors(share, TOP_SENSORS)
     height = np.take_along_axis(share, top, axis=1)
     count = top.shape[1]
-    outcome.top_sensor[places[rows], :count] = np.where(height > 0, bank.name_numbers[top], -1)
+    outcome.top_sensor[places[rows], :count] = np.where(height >= SHARE_MIN, bank.name_numbers[top], -1)
     outcome.top_share[places[rows], :count] = height
 
 
