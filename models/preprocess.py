@@ -16,6 +16,7 @@ import numpy as np
 from models.contract import Bools, Floats, ModelError
 
 RELATIVE_RESOLUTION = 1e-6  # of a constant sensor's value: less is rounding, not movement
+VALUE_MAX = 1e100  # of a measurement in training
 ABSOLUTE_RESOLUTION = 1e-12  # of a sensor that is constant at zero
 ROUNDING = 8 * np.finfo(np.float64).eps  # of a value: readings no further apart are equal but for their last digits
 
@@ -72,6 +73,7 @@ def fit_scaling(segments: list[Segment], sensors: tuple[str, ...]) -> Scaling:
         raise ModelError(
             f"none of the {d} sensors moves in the rows used for training; nothing can be learned from them"
         )
+    _check_range(sensors, low, high)
     mean = sums.sum(0) / seen
     centres = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
     magnitude = np.maximum(np.abs(mean), np.abs(centres).max(0))
@@ -86,6 +88,17 @@ def fit_scaling(segments: list[Segment], sensors: tuple[str, ...]) -> Scaling:
     resolution = np.where(constant | ~np.isfinite(steps), floor, steps)
     scale = np.where(constant, resolution, span * np.sqrt(squares / seen))
     return Scaling(mean, scale, constant, resolution, equipment, centres)
+
+
+def _check_range(sensors: tuple[str, ...], low: Floats, high: Floats) -> None:
+    """ModelError naming a sensor whose values are so great that sums of their squares are not finite."""
+    greatest = np.where(low <= high, np.maximum(np.abs(low), np.abs(high)), 0).max(0)
+    if (greatest > VALUE_MAX).any():
+        worst = int(greatest.argmax())
+        raise ModelError(
+            f"sensor {sensors[worst]!r} has values up to {greatest[worst]:.3g}; expected at most {VALUE_MAX:g}: name "
+            "what is no measurement with --missing, or leave the sensor out with --ignore"
+        )
 
 
 def is_level(low: Floats, high: Floats) -> Bools:

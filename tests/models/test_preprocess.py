@@ -108,3 +108,10 @@ def test_a_sensor_without_any_value_is_named() -> None:
 def test_sensors_that_all_stand_still_are_refused() -> None:
     with pytest.raises(ModelError, match="none of the 4 sensors moves"):
         fit_scaling([Segment("a", np.ones((50, 4)))], names(4))
+
+
+def test_values_too_great_to_be_measurements_are_refused_with_their_sensor() -> None:
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    x[7, 1] = -1e300
+    with pytest.raises(ModelError, match=r"sensor 'b' has values up to 1e\+300; expected at most 1e\+100"):
+        fit_scaling([Segment("m", x)], ("a", "b"))
