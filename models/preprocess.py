@@ -73,7 +73,7 @@ def fit_scaling(segments: list[Segment], sensors: tuple[str, ...]) -> Scaling:
         raise ModelError(
             f"none of the {d} sensors moves in the rows used for training; nothing can be learned from them"
         )
-    _check_range(sensors, low, high)
+    _check_range(sensors, np.where(constant, 0, low), np.where(constant, 0, high))
     mean = sums.sum(0) / seen
     centres = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
     magnitude = np.maximum(np.abs(mean), np.abs(centres).max(0))
