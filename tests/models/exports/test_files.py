@@ -180,8 +180,14 @@ def test_a_file_that_holds_no_recording_is_refused_by_name(tmp_path: Path, conte
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.parquet"])
 def test_a_text_file_under_another_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=rf"{name} is no {Path(name).suffix} file"):
-        read([written(tmp_path, HEADER, *rows(2), name=name)])
+    for code in ("utf-8", "cp932"):
+        with pytest.raises(
+            DataError, match=rf"{name} is no {Path(name).suffix} file: it looks like text; rename it to .csv"
+        ):
+            read([written(tmp_path, "日時,圧力", *rows(2), name=name, code=code)])
+    (tmp_path / name).write_bytes(b"\x00\x01\x02 data")
+    with pytest.raises(DataError, match=rf"{name} is no {Path(name).suffix} file: its first bytes are b'"):
+        read([tmp_path / name])
 
 
 def test_what_is_not_there_and_folders_are_refused(tmp_path: Path) -> None:
