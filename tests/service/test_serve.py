@@ -21,6 +21,7 @@ from service.settings import SettingsError
 from tests.service.running import SENSORS, WARMUP, columns, model_folder, rows
 
 PROGRAM = "import sys; from service.serve import serve; from service.settings import load; sys.exit(serve(load()))"
+TETHERED = f"from service.commands.tether import hold; hold(); {PROGRAM}"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,8 +33,14 @@ def process(
     given = {"LIMEN_DATA_DIR": str(data_dir), "LIMEN_PORT": "0", "LIMEN_CLOCK": "event", "LIMEN_LOG_JSON": "1"}
     environment = {**os.environ, **given, **variables}
     started = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", TETHERED],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,  # closed with the test run, even where that is killed
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert started.stdin is not None
     assert started.stderr is not None
     try:
         url = ""
@@ -53,6 +60,7 @@ def process(
             started.kill()
         started.wait(10)
         reader.join(10)
+        started.stdin.close()
         started.stderr.close()
 
 

@@ -169,7 +169,7 @@ def test_a_cell_that_is_no_number_is_named_by_file_line_column_and_value(tmp_pat
         (("--false-alarm-rate", 2), "false-alarm rate is 2.0; expected"),
         (("--discount", 0), "discount is 0.0; expected"),
         (("--ignore", "nothing"), "'nothing'"),
-        (("--rows", "9000:9100"), "no rows"),
+        (("--rows", "9000:9100"), "no row"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
