@@ -96,8 +96,8 @@ def read(paths: Sequence[Path], options: DataOptions = DataOptions()) -> Recordi
 
 
 def segments(series: Series, gap: int) -> list[slice]:
-    """Stretches of a series that are used, cut where no value came for longer than `gap` microseconds and where rows are
-    left out.
+    """Stretches of a series that are used, cut where no value came for longer than `gap` microseconds and where rows
+    are left out.
 
     >>> time = np.array([0, 1, 2, 3, 9, 10])
     >>> use = np.array([True, True, False, True, True, True])

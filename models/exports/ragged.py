@@ -77,13 +77,14 @@ def _counted(raw: bytes, separator: str, quotes: bool) -> Iterator[tuple[int, In
         block = np.frombuffer(raw, np.uint8, stop - start, start)
         ends, cuts = block == NEWLINE, block == ord(separator)
         if quotes:
-            outside = ~np.logical_xor.accumulate(block == QUOTE)
+            outside = np.bitwise_xor.accumulate((block == QUOTE).view(np.uint8)) == 0
             ends &= outside
             cuts &= outside
         begins = np.concatenate([[0], np.flatnonzero(ends) + 1])
         begins = begins[begins < len(block)]
         blank = (block[begins] == NEWLINE) | (block[begins] == RETURN)
-        yield rows, np.add.reduceat(cuts, begins, dtype=np.int64) + 1, blank
+        before = np.searchsorted(np.flatnonzero(cuts), np.append(begins, len(block)))
+        yield rows, np.diff(before) + 1, blank
         start, rows = stop, rows + len(begins)
 
 
