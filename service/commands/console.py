@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,26 +17,45 @@ UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 class Told(Protocol):
-    """Called with what is being done and the share of it that is."""
+    """Called with what is being done and the share of it that is; `aside` is for what is printed meanwhile."""
 
     def __call__(self, stage: str, share: float) -> None: ...
+    def aside(self) -> AbstractContextManager[object]: ...
+
+
+class _Bar:
+    """A bar on standard error."""
+
+    def __init__(self, title: str, bar: Progress) -> None:
+        self._title, self._bar, self._task = title, bar, bar.add_task(title, total=1.0)
+
+    def __call__(self, stage: str, share: float) -> None:
+        self._bar.update(self._task, description=f"{self._title}: {stage}", completed=share)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The bar is gone, its line ended, while the block prints; then it is there again, below."""
+        self._bar.stop()
+        yield
+        self._bar.start()
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Told]:
-    """A bar on standard error while the block runs, where that is a terminal; what is printed meanwhile goes where it
-    would have gone."""
+    """A bar while the block runs, where standard error is a terminal and standard output no pipe: what comes out of
+    that may well be shown on the same line."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
-    ) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda stage, share: bar.update(task, description=f"{title}: {stage}", completed=share)
+    shown = console.is_terminal and not _piped(sys.stdout)
+    with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=False) as bar:
+        yield _Bar(title, bar)
+
+
+def _piped(file: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+    except OSError:  # no file at all
+        return False
 
 
 def facts(lines: list[tuple[str, str]]) -> None:
