@@ -33,6 +33,7 @@ HALF_RUN = re.compile(f"[{HALF}]+")
 HALF_FORMS = "".join(map(chr, range(0xFF61, 0xFFA0)))
 MARKS = "ｰﾞﾟ"  # of half-width katakana, which begin no word
 COMMON_BELOW = b"\x98\x73"  # in CP932; from here on kanji are rare (JIS level 2, then those of vendors)
+DAMAGED_RATIO = 2  # sound characters to each broken byte from which a text is damaged UTF-8 rather than another code
 IMPOSSIBLE = 3  # times as strange as what is merely rare
 
 OPENING, CLOSING = "“‘„‚‹«»¿¡", "”’›»«“‘…™€‰®"
@@ -90,7 +91,18 @@ def _encoding_of(raw: bytes) -> tuple[str, bool]:
         _check_utf8(raw)
         return "utf-8", False
     except UnicodeDecodeError:
-        return _eight_bit(raw), True
+        return ("utf-8", False) if _is_damaged_utf8(raw) else (_eight_bit(raw), True)
+
+
+def _is_damaged_utf8(raw: bytes) -> bool:
+    """Whether most of what is not ASCII is UTF-8, which no other code looks like: a few bytes of it are cut or changed.
+
+    >>> _is_damaged_utf8("時刻,圧力".encode() + b"\\xe6"), _is_damaged_utf8("時刻,圧力".encode("cp932"))
+    (True, False)
+    """
+    text = raw[:SAMPLE_BYTES].decode("utf-8", "surrogateescape")
+    broken = sum(map(len, UNDEFINED.findall(text)))
+    return len(text) - len(text.encode("ascii", "ignore")) - broken > DAMAGED_RATIO * broken
 
 
 def _eight_bit(raw: bytes) -> str:

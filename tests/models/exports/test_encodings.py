@@ -95,3 +95,10 @@ def test_utf_8_is_left_as_it_is() -> None:
 def test_one_bad_byte_at_the_end_is_found() -> None:
     with pytest.raises(DataError, match="line 3: byte 0xff is not utf-8 text"):
         decode("時刻\na\n".encode() + b"\xff", PATH, "utf-8")
+
+
+def test_damaged_utf_8_is_refused_with_its_line_and_not_read_as_something_else() -> None:
+    text = "日時,流量\n2026年3月1日,1\n".encode()
+    for damaged in (text[:-4], text.replace("流".encode(), "流".encode()[:2])):
+        with pytest.raises(DataError, match=r"pump\.csv: line [12]: byte 0x\w+ is not utf-8 text"):
+            decode(damaged, PATH)
