@@ -250,7 +250,7 @@ def test_a_model_is_put_in_and_switched_to_with_its_memory_starting_anew(tmp_pat
 @pytest.mark.parametrize(
     ("content", "headers", "status", "kind"),
     [
-        (b"", ZIP, 422, "model-refused"),
+        (b"", ZIP, 422, "model-refused: the body is empty; expected a zip of exactly"),
         (b"PK", ZIP, 422, "model-refused"),
         (b"{}", {"content-type": "application/json"}, 415, "unsupported-media-type"),
         (b" " * 2_000_000, ZIP, 413, "body-too-large"),
@@ -258,7 +258,9 @@ def test_a_model_is_put_in_and_switched_to_with_its_memory_starting_anew(tmp_pat
 )
 def test_an_upload_that_is_no_model_is_refused(tmp_path, content, headers, status, kind):
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
-        is_problem(await client.post("/v1/models", content=content, headers=headers), status, kind)
+        kind_only, _, sentence = kind.partition(": ")
+        found = is_problem(await client.post("/v1/models", content=content, headers=headers), status, kind_only)
+        assert sentence in found["detail"]
 
     run(settings(tmp_path, model=None, model_bytes_max=1_000_000), scenario)
 
@@ -298,6 +300,14 @@ def test_an_upload_that_would_end_the_service_is_refused_and_readings_are_scored
         assert (await client.post("/v1/readings", json=columns("p1", 100, 50))).json()["scored"] == 50
 
     run(settings(tmp_path, model=None), scenario)
+
+
+def test_a_switch_to_a_word_names_it(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        found = is_problem(await client.put("/v1/models/pumps/active", json={"version": "latest"}), 422, "invalid")
+        assert found["detail"] == """version is 'latest'; expected {"version": 2} with a number of 1 or more"""
+
+    run(settings(tmp_path), scenario)
 
 
 @pytest.mark.parametrize(
