@@ -190,7 +190,8 @@ def _sensors(files: list[FileTicks], ignore: Sequence[str], findings: list[Findi
     sensors = tuple(name for name, any_value in valued.items() if any_value)
     for ticks in files:
         _refuse_a_stranger(ticks, files, sensors)
-        absent = [name for name in sensors if name not in ticks.sensors]
+        own = set(ticks.sensors)
+        absent = [name for name in sensors if name not in own]
         if absent:
             text = f"{ticks.path.name} has no {some(absent)}; missing there"
             findings.append(Finding.of("absent_sensor", text, absent))
@@ -218,9 +219,10 @@ def _with_sensors(series: Series, own: tuple[str, ...], sensors: tuple[str, ...]
     if own == sensors:
         return series
     values = np.full((len(series.time), len(sensors)), np.nan)
+    place = {name: k for k, name in enumerate(own)}
     for k, name in enumerate(sensors):
-        if name in own:
-            values[:, k] = series.values[:, own.index(name)]
+        if name in place:
+            values[:, k] = series.values[:, place[name]]
     return Series(series.equipment, series.time, values, series.label, series.row, series.use)
 
 

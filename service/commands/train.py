@@ -15,6 +15,7 @@ from models import artifact
 from models.contract import MICROSECONDS, ModelError
 from models.data import DataOptions, Recording, Series, read, segments
 from models.exports.findings import plural, some
+from models.exports.intervals import refuse_other_intervals
 from models.exports.timestamps import rfc3339
 from models.gaps import gap_reset_ticks, on_grid
 from models.manifest import Manifest, Sensor
@@ -39,6 +40,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
     with progress("training") as told:
         told("reading", 0.0)
         recording = read(data, data_options)
+        refuse_other_intervals(recording.series, recording.interval)
         parts = normal_segments(recording, options)
         options = replace(options, name=options.name or name_of(out), version=version)
         used = sum(part.rows for part in parts)

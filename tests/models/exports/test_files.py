@@ -296,3 +296,18 @@ def test_thousands_in_quotes_are_not_taken_for_decimals(tmp_path: Path) -> None:
         recorded(tmp_path, HEADER, *lines)
     decimal = [line.replace("1,23", "0,23") for line in lines]
     assert recorded(tmp_path, HEADER, *decimal).series[0].values[0].tolist() == [0.230, 2]
+
+
+def test_a_sheet_that_reaches_too_far_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """One stray cell far outside: 16,384 columns x 5,000 rows would be read."""
+    path = tmp_path / "stray.xlsx"
+    book = xlsxwriter.Workbook(path)
+    sheet = book.add_worksheet("plant")
+    sheet.write_row(0, 0, ["time", "flow"])
+    sheet.write_row(1, 0, ["2026-01-01T00:00:00Z", 1.0])
+    sheet.write(4999, 16383, "x")
+    book.close()
+    with pytest.raises(
+        DataError, match=r"stray\.xlsx: sheet1\.xml reaches to cell XFD5000, 81,920,000 cells; expected"
+    ):
+        read([path])
