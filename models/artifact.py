@@ -2,13 +2,13 @@
 
 The manifest says what the tensors mean, holds the hash of the tensor file and, as `artifact_id`, the hash of itself. A
 folder is refused, with the reason, when a file is absent or too large, when a hash, shape, dtype or finite check
-fails, when a field is unknown or the format newer than this program, and when the memory is unstable.
+fails, when a field is unknown or the format newer than this program, when the memory is unstable, and when the model,
+tried out on a few ticks (`trial.py`), gives numbers that are none. The same is asked of a model before it is saved.
 """
 
 from __future__ import annotations
 
 import hashlib
-import platform
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from safetensors.numpy import save as save_tensors
 from models.contract import Floats, ModelError
 from models.detector import Detector, Scoring
 from models.disk import write_durably
-from models.drift import DriftReference
+from models.drift import EDGES, DriftReference
 from models.lmn import LinearMemoryNetwork
-from models.score import STATISTICS
+from models.manifest import MANIFEST, Manifest, basis_id, check, identify, memory_id, read_manifest
+from models.score import STATISTICS, positive_definite
+from models.trial import try_out
 
 TENSORS = "model.safetensors"
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
@@ -57,10 +59,13 @@ class LoadedModel:
 
 def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:
     """Write an artifact into `folder` (made if absent) and return its manifest, hashes filled in. The manifest is
-    written last, so that an interrupted save leaves a folder that is refused."""
+    written last, so that an interrupted save leaves a folder that is refused. ModelError, and nothing written, where
+    `load` would refuse it."""
     blob = save_tensors({**_tensors(detector), **{DRIFT + k: v for k, v in drift.as_arrays().items()}})
     manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
     manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
+    check(manifest)
+    assemble(manifest, blob, manifest.name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
     write_durably(folder / TENSORS, blob)
@@ -111,16 +116,25 @@ def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
         tensors = load_tensors(blob)
     except (SafetensorError, ValueError, TypeError) as error:
         raise ModelError(f"{where}: {TENSORS}: {error}") from None
-    _check_tensors(manifest, tensors, where)
-    detector = _detector(manifest, tensors)
     try:
+        _check_tensors(manifest, tensors)
+        detector = _detector(manifest, tensors)
         detector.network.check()
+        _check_ids(manifest, detector)
         drift = DriftReference.from_arrays(
             {name.removeprefix(DRIFT): array for name, array in tensors.items() if name.startswith(DRIFT)}
         )
+        try_out(detector, drift)
     except (ModelError, ValueError) as error:
         raise ModelError(f"{where}: {error}") from None
     return LoadedModel(manifest, detector, drift)
+
+
+def _check_ids(manifest: Manifest, detector: Detector) -> None:
+    for name, own in (("basis_id", basis_id(detector)), ("memory_id", memory_id(detector.network))):
+        found = getattr(manifest, name)
+        if found != own:
+            raise ModelError(f"{name} is {found!r}; the tensors and sensors make it {own!r}")
 
 
 def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> Detector:
@@ -151,9 +165,9 @@ def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> De
     )
 
 
-def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], where: str) -> None:
+def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> None:
     live = sum(not s.constant for s in manifest.sensors)
-    p, d, knots = manifest.p, len(manifest.sensors), len(tensors.get("knots", ()))
+    p, d, knots = manifest.p, len(manifest.sensors), np.size(tensors.get("knots", ()))
     wanted: dict[str, tuple[tuple[int, ...], str]] = {
         "W_mm": ((p, p), "float32"),
         "W_mo": ((live, p), "float32"),
@@ -163,34 +177,43 @@ def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]], 
         "knots": ((max(knots, 1),), "float32"),
         "p_values": ((knots + 1,), "float32"),
         "centres": ((len(manifest.equipment), d), "float64"),
+        DRIFT + "cells": ((d, len(EDGES) + 1), "float32"),
+        DRIFT + "mean": ((p,), "float32"),
+        DRIFT + "whitening": ((p, p), "float32"),
     }
     optional = {"W_hm": "float32", "W_xh": "float32", "W_mh": "float32", "b_h": "float32", "tanh": "bool"}
     for name, (shape, dtype) in wanted.items():
         if name not in tensors:
-            raise ModelError(f"{where}: {TENSORS} has no tensor {name!r}")
+            raise ModelError(f"{TENSORS} has no tensor {name!r}")
         if tensors[name].shape != shape or tensors[name].dtype != dtype:
             found = f"{tensors[name].dtype} {tensors[name].shape}"
-            raise ModelError(f"{where}: tensor {name!r} is {found}; expected {dtype} {shape}")
+            raise ModelError(f"tensor {name!r} is {found}; expected {dtype} {shape}")
     for name, tensor in tensors.items():
-        if name not in wanted and name not in optional and not name.startswith(DRIFT):
-            raise ModelError(f"{where}: {TENSORS} holds an unknown tensor {name!r}")
+        if name not in wanted and name not in optional:
+            raise ModelError(f"{TENSORS} holds an unknown tensor {name!r}")
         if name in optional and tensor.dtype != optional[name]:
-            raise ModelError(f"{where}: tensor {name!r} is {tensor.dtype}; expected {optional[name]}")
+            raise ModelError(f"tensor {name!r} is {tensor.dtype}; expected {optional[name]}")
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise ModelError(f"{where}: tensor {name!r} holds values that are not finite; train the model again")
+            raise ModelError(f"tensor {name!r} holds values that are not finite; train the model again")
     if "W_hm" not in tensors:
-        raise ModelError(f"{where}: {TENSORS} has no tensor 'W_hm'")
-    _check_scoring(tensors, where)
+        raise ModelError(f"{TENSORS} has no tensor 'W_hm'")
+    _check_scoring(tensors, manifest.combining_scale)
 
 
-def _check_scoring(tensors: dict[str, NDArray[np.generic]], where: str) -> None:
+def _check_scoring(tensors: dict[str, NDArray[np.generic]], combining_scale: float) -> None:
     knots, p_values, quantiles = (np.asarray(tensors[n], np.float64) for n in ("knots", "p_values", "quantiles"))
     if (np.diff(knots) < 0).any():
-        raise ModelError(f"{where}: tensor 'knots' does not ascend")
+        raise ModelError("tensor 'knots' does not ascend")
     if (np.diff(p_values) > 0).any() or not ((p_values > 0) & (p_values <= 1)).all():
-        raise ModelError(f"{where}: tensor 'p_values' does not descend between 1 and 0")
-    if not (quantiles > 0).all():
-        raise ModelError(f"{where}: tensor 'quantiles' holds a threshold that is not positive")
+        raise ModelError("tensor 'p_values' does not descend between 1 and 0")
+    with np.errstate(over="ignore", under="ignore"):
+        thresholds = np.float32(quantiles) * np.float32(combining_scale)
+    if not ((quantiles > 0) & (thresholds > 0) & np.isfinite(thresholds)).all():
+        raise ModelError("tensor 'quantiles' holds a threshold that is not positive, or not finite once combined")
     precision: Floats = np.asarray(tensors["precision"], np.float64)
     if not np.allclose(precision, precision.T, rtol=1e-3, atol=1e-5 * float(np.abs(precision).max())):
-        raise ModelError(f"{where}: tensor 'precision' is not symmetric")
+        raise ModelError("tensor 'precision' is not symmetric")
+    if not positive_definite(precision):
+        raise ModelError("tensor 'precision' is not positive definite; expected the inverse of a covariance")
+    if (np.asarray(tensors[DRIFT + "cells"]) < 0).any():
+        raise ModelError(f"tensor '{DRIFT}cells' holds a negative share")

@@ -13,7 +13,7 @@ import numpy as np
 from models.contract import Bools, DataError, Floats, Floats32, Ints
 from models.detector import Detector
 from models.episodes import EpisodeRule, Phase, advance
-from models.gaps import first_after_gap, skipped_ticks
+from models.gaps import NEVER, first_after_gap, last_valued, skipped_ticks
 
 CHUNK = 8192  # ticks whose outcomes are held at once
 
@@ -75,8 +75,10 @@ def score_series(
         np.zeros(n, np.bool_),
         np.full(n, -1),
     )
-    reset = first_after_gap(time, detector.gap_reset)
+    valued: Bools = ~np.all(np.isnan(x), axis=1)
+    reset = first_after_gap(time, valued, detector.gap_reset)
     skipped = skipped_ticks(time, np.concatenate([time[:1], time[:-1]]), detector.interval, detector.gap_reset)
+    skipped[last_valued(time, valued, NEVER) == NEVER] = 0
     state, phase = detector.init_state(1), Phase()
     centre = detector.centre_index(equipment)
     for start in range(0, n, CHUNK):

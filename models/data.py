@@ -18,8 +18,10 @@ import numpy as np
 
 from models.contract import Bools, DataError, Floats
 from models.exports.cells import Words
+from models.exports.emptied import refuse_emptied
 from models.exports.files import open_table
 from models.exports.findings import Finding, some
+from models.exports.intervals import usual_interval
 from models.exports.long import long
 from models.exports.roles import ColumnOptions, find_roles, unknown
 from models.exports.selection import Selection, selection
@@ -85,13 +87,17 @@ def read(paths: Sequence[Path], options: DataOptions = DataOptions()) -> Recordi
         tuple(c.column for c in chosen.running), options.ignore,
     )  # fmt: skip
     columns: dict[str, None] = {}
-    files = [_ticks(Path(path), options, conventions, columns) for path in paths]
+    try:
+        files = [_ticks(Path(path), options, conventions, columns) for path in paths]
+    except DataError as error:
+        raise _misspelt(paths, options) or error from None
     _refuse_unknown(options.ignore, tuple(columns))
     return _recording(files, chosen, conventions, options)
 
 
 def segments(series: Series, gap: int) -> list[slice]:
-    """Stretches of a series that are used, cut at steps longer than `gap` microseconds and where rows are left out.
+    """Stretches of a series that are used, cut where no value came for longer than `gap` microseconds and where rows
+    are left out.
 
     >>> time = np.array([0, 1, 2, 3, 9, 10])
     >>> use = np.array([True, True, False, True, True, True])
@@ -100,7 +106,7 @@ def segments(series: Series, gap: int) -> list[slice]:
     """
     if not len(series.time):
         return []
-    cut = first_after_gap(series.time, gap)
+    cut = first_after_gap(series.time, ~np.all(np.isnan(series.values), axis=1), gap)
     cut[0] = True
     cut[1:] |= series.use[1:] != series.use[:-1]
     starts = np.flatnonzero(cut)
@@ -110,8 +116,7 @@ def segments(series: Series, gap: int) -> list[slice]:
 
 def _ticks(path: Path, options: DataOptions, conventions: Conventions, columns: dict[str, None]) -> FileTicks:
     table = open_table(path, options.separator, options.encoding)
-    o = options
-    roles = find_roles(table, ColumnOptions(o.time, o.equipment, o.label, o.ignore, o.time_format))
+    roles = find_roles(table, _columns(options))
     found = wide(table, roles, conventions) if roles.tag is None else long(table, roles, conventions)
     columns.update(dict.fromkeys((*table.columns, *found.left_out, *found.sensors)))
     found.findings = table.findings + found.findings
@@ -122,6 +127,22 @@ def _refuse_unknown(ignore: Sequence[str], columns: tuple[str, ...]) -> None:
     for name in ignore:
         if name not in columns:
             raise DataError(unknown("--ignore", name, columns))
+
+
+def _misspelt(paths: Sequence[Path], options: DataOptions) -> DataError | None:
+    """The error of a name of --ignore that is no column: where a file cannot be read, it is the likelier reason."""
+    try:
+        tables = [open_table(Path(path), options.separator, options.encoding) for path in paths]
+        if options.map or any(find_roles(table, _columns(options)).tag is not None for table in tables):
+            return None
+        _refuse_unknown(options.ignore, tuple(dict.fromkeys(name for table in tables for name in table.columns)))
+    except DataError as error:
+        return error if str(error).startswith("--ignore") else None
+    return None
+
+
+def _columns(options: DataOptions) -> ColumnOptions:
+    return ColumnOptions(options.time, options.equipment, options.label, options.ignore, options.time_format)
 
 
 def _recording(files: list[FileTicks], chosen: Selection, conventions: Conventions, options: DataOptions) -> Recording:
@@ -143,7 +164,9 @@ def _recording(files: list[FileTicks], chosen: Selection, conventions: Conventio
         raw.update({row + rows: text for row, text in ticks.raw_time.items()})
         rows += len(ticks.time)
     findings += _missing_words(conventions.words)
-    interval = _interval(series)
+    if not any(one.use.any() for one in series):
+        refuse_emptied(files, chosen, options.rows, options.running)
+    interval = usual_interval(series)
     findings += survey(series, sensors, interval)
     return Recording(
         sensors, tuple(units.get(name, "") for name in sensors), interval, rows,
@@ -167,7 +190,8 @@ def _sensors(files: list[FileTicks], ignore: Sequence[str], findings: list[Findi
     sensors = tuple(name for name, any_value in valued.items() if any_value)
     for ticks in files:
         _refuse_a_stranger(ticks, files, sensors)
-        absent = [name for name in sensors if name not in ticks.sensors]
+        own = set(ticks.sensors)
+        absent = [name for name in sensors if name not in own]
         if absent:
             text = f"{ticks.path.name} has no {some(absent)}; missing there"
             findings.append(Finding.of("absent_sensor", text, absent))
@@ -195,9 +219,10 @@ def _with_sensors(series: Series, own: tuple[str, ...], sensors: tuple[str, ...]
     if own == sensors:
         return series
     values = np.full((len(series.time), len(sensors)), np.nan)
+    place = {name: k for k, name in enumerate(own)}
     for k, name in enumerate(sensors):
-        if name in own:
-            values[:, k] = series.values[:, own.index(name)]
+        if name in place:
+            values[:, k] = series.values[:, place[name]]
     return Series(series.equipment, series.time, values, series.label, series.row, series.use)
 
 
@@ -217,9 +242,3 @@ def _missing_words(words: Words) -> list[Finding]:
         return []
     seen = [f"{word!r} ({count:,})" for word, count in sorted(words.seen.items(), key=lambda item: -item[1])]
     return [Finding("missing_word", f"words read as missing values: {some(seen)}", count=sum(words.seen.values()))]
-
-
-def _interval(series: list[Series]) -> int:
-    """Median step in microseconds over all series; 0 where no series has two ticks."""
-    steps = [np.diff(one.time) for one in series if len(one.time) > 1]
-    return int(np.median(np.concatenate(steps))) if steps else 0

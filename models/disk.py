@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
+
+PARTIAL = ".partial"  # ends the name of a file that is being written
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file by temp file, fsync, rename, fsync of the folder: a crash leaves the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Replace a file by temp file, fsync, rename, fsync of the folder: a crash leaves the old file or the new one.
+    Where the disk fails, what was written of the new one makes room again."""
+    temporary = path.with_name(f".{path.name}{PARTIAL}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        remove(temporary)
+        raise
     sync_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove what a write that failed or a crash left, file or folder; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path, *patterns: str) -> None:
+    """Remove what matches one of the patterns in a folder."""
+    for pattern in patterns:
+        for leftover in folder.glob(pattern):
+            remove(leftover)
 
 
 def sync_folder(folder: Path) -> None:

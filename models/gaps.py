@@ -11,6 +11,7 @@ import numpy as np
 from models.contract import Bools, Floats, Ints
 
 GAP_TICKS_MIN = 10
+NEVER = -(1 << 62)  # the time of a reading that there was not
 
 
 def gap_reset_ticks(window: int) -> int:
@@ -54,10 +55,20 @@ def on_grid(time: Ints, x: Floats, interval: int) -> Floats:
     return whole
 
 
-def first_after_gap(time: Ints, limit: int) -> Bools:
-    """Ticks (n,) of one machine that come after a gap.
+def last_valued(time: Ints, valued: Bools, entering: int) -> Ints:
+    """Time of the last reading with any value before each of one machine's (n,), `entering` before the first.
 
-    >>> first_after_gap(np.array([0, 10, 30]), 15)
-    array([False, False,  True])
+    >>> last_valued(np.array([10, 20, 30]), np.array([True, False, True]), 5)
+    array([ 5, 10, 10])
     """
-    return np.concatenate([np.zeros(len(time[:1]), np.bool_), after_gap(time[1:], time[:-1], limit)])
+    return np.maximum.accumulate(np.concatenate([[entering], np.where(valued, time, entering)[:-1]]))[: len(time)]
+
+
+def first_after_gap(time: Ints, valued: Bools, limit: int) -> Bools:
+    """Ticks (n,) of one machine that come after a gap: the first with any value after a time without one.
+
+    >>> first_after_gap(np.array([0, 10, 30, 40]), np.array([True, False, True, True]), 15)
+    array([False, False,  True, False])
+    """
+    before = last_valued(time, valued, NEVER)
+    return valued & (before != NEVER) & after_gap(time, before, limit)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from models.contract import Array, ModelError
 
+OF_UNITS = ("W_mh", "b_h", "tanh")  # weights of a functional part, which W_xh makes
 SCAN_BLOCK = 128  # rows that one block of the scan covers
 
 
@@ -108,6 +109,8 @@ class LinearMemoryNetwork:
             value = getattr(self, name)
             if value is None:
                 continue
+            if self.W_xh is None and name in OF_UNITS:
+                raise ModelError(f"weight {name} has no use without W_xh; leave it out, or add the units that it is of")
             if value.shape != shape:
                 raise ModelError(f"weight {name} has shape {value.shape}; expected {shape}")
             if not np.isfinite(value).all():

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from models.contract import Array
+from models.contract import Array, ModelError
 
 STATISTICS = ("squared_prediction_error", "smoothed_8", "smoothed_30", "mewma")
 MOVED = "constant_sensor_moved"
@@ -31,6 +31,7 @@ VECTOR_GAIN = 2 * VECTOR_SPAN - 1  # (2 - lambda) / lambda: variance that the EW
 NORMAL_LEVEL = 1.0  # mean of q in normal operation, by its definition: where the smoothed q start
 MOVED_SPAN = 30  # ticks over which a moved constant sensor is remembered
 MOVED_WEIGHT = 100.0  # score of one constant sensor moved for good: it outweighs every other statistic
+LIFTS_MAX = 24  # doublings of what is added to the diagonal of a precision against rounding
 WINSOR = 2.0  # cap of what enters the smoothed statistics, in thresholds of q
 
 
@@ -81,3 +82,35 @@ def moved_sensors(x: Array, constant: Array, resolution: Array) -> Array:
     """
     with np.errstate(invalid="ignore"):
         return np.abs(x - constant) > resolution
+
+
+def positive_definite(precision: Array) -> bool:
+    """Whether q of every residual but zero is more than zero: (d, d) symmetric -> its Cholesky factor exists.
+
+    >>> positive_definite(np.eye(2)), positive_definite(-np.eye(2)), positive_definite(np.ones((2, 2)))
+    (True, False, False)
+    """
+    try:
+        np.linalg.cholesky(precision.astype(np.float64))
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def single_precision(covariance: Array) -> Array:
+    """Inverse of a covariance (d, d) in float32, still positive definite: where rounding took that away, the diagonal
+    is raised by as much as rounding can be.
+
+    >>> positive_definite(single_precision(np.array([[1.0, 1 - 1e-9], [1 - 1e-9, 1.0]])))
+    True
+    """
+    precision = np.linalg.inv(covariance)
+    precision = (precision + precision.T) / 2
+    lift = float(np.finfo(np.float32).eps) * float(np.abs(precision).max())
+    rounded = precision.astype(np.float32)
+    for _ in range(LIFTS_MAX):
+        if positive_definite(rounded):
+            return rounded
+        rounded = (precision + lift * np.eye(len(precision))).astype(np.float32)
+        lift *= 2
+    raise ModelError("the residuals have no covariance that can be inverted; leave out sensors that repeat others")

@@ -14,16 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.artifact import (
-    FORMAT,
-    CalibrationRecord,
-    FitRecord,
-    LoadedModel,
-    Manifest,
-    Sensor,
-    hash_arrays,
-    versions,
-)
+from models.artifact import LoadedModel
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
 from models.contract import MICROSECONDS, Bools, Floats, Floats32, ModelError
 from models.detector import Detector, Scoring
@@ -33,8 +24,20 @@ from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_cov
 from models.gaps import gap_reset_ticks
 from models.laes import lag_statistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
+from models.manifest import (
+    FORMAT,
+    KIND,
+    QUANTILE_LEVELS,
+    CalibrationRecord,
+    FitRecord,
+    Manifest,
+    Sensor,
+    basis_id,
+    memory_id,
+    versions,
+)
 from models.preprocess import Scaling, Segment, fit_scaling
-from models.score import STATISTICS
+from models.score import STATISTICS, single_precision
 from models.settling import settling_ticks
 from models.state import State, Ticks
 
@@ -217,7 +220,7 @@ def _scoring(calibration: Calibration) -> Scoring:
     """The thresholds in float32."""
     knots, p_values = p_value_table(calibration.scores)
     return Scoring(
-        precision=np.linalg.inv(calibration.covariance).astype(np.float32),
+        precision=single_precision(calibration.covariance),
         cap=np.float32(calibration.cap),
         quantiles=calibration.quantiles.astype(np.float32),
         combine=np.float32(calibration.combine),
@@ -260,10 +263,10 @@ def _manifest(
         name=options.name,
         version=options.version,
         parent="",
-        kind="lmn",
+        kind=KIND,
         requires=(),
-        basis_id=hash_arrays(detector.mean, detector.scale, detector.constant),
-        memory_id=hash_arrays(network.W_hm, network.W_mm),
+        basis_id=basis_id(detector),
+        memory_id=memory_id(network),
         sensors=tuple(Sensor(*values) for values in columns),
         equipment=detector.equipment,
         interval=detector.interval,
@@ -276,21 +279,23 @@ def _manifest(
         statistics=STATISTICS,
         combining_scale=float(detector.scoring.combine),
         winsor_cap=float(detector.scoring.cap),
-        calibration=(_calibration_record(calibration, detector.interval),),
+        calibration=(_calibration_record(calibration),),
         fit=_fit_record(segments, options.seed, window, excluded),
         versions=versions(),
         tensors_sha256="",
     )
 
 
-def _calibration_record(calibration: Calibration, interval: int) -> CalibrationRecord:
+def _calibration_record(calibration: Calibration) -> CalibrationRecord:
+    heights = np.quantile(calibration.scores, QUANTILE_LEVELS).tolist()
     return CalibrationRecord(
         group="fleet",
         budget=calibration.budget,
         kept=calibration.kept,
         n=calibration.rows,
         block_length=calibration.rows // len(calibration.block_kept),
-        interval=interval,
+        interval=(float(calibration.block_kept.min()), float(calibration.block_kept.max())),
+        quantiles=tuple(zip(QUANTILE_LEVELS, heights, strict=True)),
         supported=calibration.supported,
         provisional=calibration.provisional,
         block_kept=tuple(calibration.block_kept.tolist()),

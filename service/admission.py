@@ -67,10 +67,11 @@ def admit(
     horizon: int | None,
     gap: int,
     interval: int = 0,
+    valued: NDArray[np.bool_] | None = None,
 ) -> Admission:
     """Align readings, given in order of arrival: `slots`, `time`, `digest` (n,). Readings beyond `horizon` are future;
-    over `gap` microseconds without a reading, the memory starts anew; ticks of `interval` (0: none) that did not come
-    are counted."""
+    over `gap` microseconds without a reading that has any value (`valued` (n,), None: all), the memory starts anew;
+    ticks of `interval` (0: none) that did not come are counted."""
     order = _by_machine(slots, columns.used)
     before = time_before(columns, slots[order], time[order])
     ordered = in_order(time[order], before, horizon)
@@ -78,7 +79,9 @@ def admit(
     if not ordered.all():
         order = _align_disordered(columns, slots, time, digest, horizon, order, ordered, admission)
         before = time_before(columns, slots[order], time[order])
-    admission.admitted = in_waves(slots, time, order, before, gap, interval)
+    admission.admitted = in_waves(
+        slots, time, order, *holes(columns, slots, time, order, before, valued, gap, interval)
+    )
     return admission
 
 
@@ -141,15 +144,15 @@ def _align_disordered(
 
 
 def in_waves(
-    slots: Index, time: NDArray[np.int64], order: Index, before: NDArray[np.int64], gap: int, interval: int
+    slots: Index,
+    time: NDArray[np.int64],
+    order: Index,
+    reset: NDArray[np.bool_] | None,
+    skipped: NDArray[np.int64] | None,
 ) -> Admitted:
-    """From readings sorted by machine to readings in wave order."""
+    """From readings sorted by machine (`order`, and in it `reset` and `skipped`) to readings in wave order."""
     slot, starts = slots[order], _starts(slots[order])
     count = len(order)
-    reset: NDArray[np.bool_] | None = after_gap(time[order], before, gap) & (before != NEVER)
-    if reset is not None and not reset.any():
-        reset = None
-    skipped = _skipped(time[order], before, gap, interval)
     if len(starts) == count:  # one reading a machine: one wave
         ones, sizes = np.ones(count, np.intp), [count] if count else []
         return Admitted(order, time[order], slot, None, slot, ones, sizes, reset, skipped)
@@ -176,11 +179,63 @@ def in_waves(
     )
 
 
-def _skipped(time: NDArray[np.int64], before: NDArray[np.int64], gap: int, interval: int) -> NDArray[np.int64] | None:
-    """Ticks that did not come before each reading; None where none is missing, or nothing is known of ticks."""
+def holes(
+    columns: Columns,
+    slots: Index,
+    time: NDArray[np.int64],
+    order: Index,
+    before: NDArray[np.int64],
+    valued: NDArray[np.bool_] | None,
+    gap: int,
+    interval: int,
+) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | None]:
+    """`reset` and `skipped` of readings sorted by machine."""
+    when, own = time[order], None if valued is None else valued[order]
+    heard = _heard(columns, slots[order], before, when, own)
+    return _after_silence(when, heard, own, gap), _skipped(when, before, heard, gap, interval)
+
+
+def _heard(
+    columns: Columns,
+    slot: Index,
+    before: NDArray[np.int64],
+    time: NDArray[np.int64],
+    valued: NDArray[np.bool_] | None,
+) -> NDArray[np.int64]:
+    """Time of the last reading with any value before each one, in arrays sorted by machine."""
+    starts = _starts(slot)
+    if not len(starts):
+        return before
+    entering = columns["valued_time"][slot[starts]]
+    if valued is None:
+        heard = before.copy()
+        heard[starts] = entering
+        return heard
+    counts = np.diff(starts, append=len(slot))
+    place = np.where(valued, np.arange(len(time)), -1)
+    last = np.maximum.accumulate(np.concatenate([[-1], place[:-1]]))
+    return np.where(last >= np.repeat(starts, counts), time[last], np.repeat(entering, counts))
+
+
+def _after_silence(
+    time: NDArray[np.int64], heard: NDArray[np.int64], valued: NDArray[np.bool_] | None, gap: int
+) -> NDArray[np.bool_] | None:
+    """Readings before which the machine had sent no value for longer than `gap`; None where there is none. A reading
+    without any value starts nothing anew: the next one with a value does."""
+    reset: NDArray[np.bool_] = after_gap(time, heard, gap) & (heard != NEVER)
+    if valued is not None:
+        reset &= valued
+    return reset if reset.any() else None
+
+
+def _skipped(
+    time: NDArray[np.int64], before: NDArray[np.int64], heard: NDArray[np.int64], gap: int, interval: int
+) -> NDArray[np.int64] | None:
+    """Ticks that did not come before each reading; None where none is missing, or nothing is known of ticks. Before the
+    first value there is no memory that could go on."""
     if not interval or not (time - before > interval).any():
         return None
-    skipped = np.where(before == NEVER, 0, skipped_ticks(time, before, interval, gap))
+    skipped = np.where(heard == NEVER, 0, skipped_ticks(time, before, interval, gap))
     return skipped if skipped.any() else None
 
 

@@ -17,17 +17,29 @@ KINDS: tuple[Kind, ...] = ("process", "silent")
 
 
 SHARE_DECIMALS = 4  # of a share, as it is told
+SHARE_MIN = 0.01  # of a sensor that is named
+SENSORS_NAMED_MAX = 5  # in an alarm
+EVIDENCE_SENSORS_MAX = 64  # that an open alarm keeps sums of
 
 
 class SensorShare(msgspec.Struct, frozen=True, gc=False):
-    """A sensor, and its share of what the model failed to predict."""
+    """A sensor, and its share of what the model failed to predict: of the statistic that made the score."""
 
     sensor: str
     share: float
 
 
+class Opening(msgspec.Struct, frozen=True, gc=False):
+    """What an alarm was when it opened: the score of that reading, and the sensors behind it."""
+
+    score: float
+    sensors: list[SensorShare]
+
+
 class Alarm(msgspec.Struct):
-    """One episode; times in microseconds, `end` None while it is open. `sensors` are those of the peak."""
+    """One episode; times in microseconds, `end` None while it is open. `sensors` are those behind all of it: the mean
+    of their shares over its fresh exceedances, each reading counting alike. `evidence` holds the sums of an open one.
+    """
 
     id: str
     kind: Kind
@@ -39,10 +51,45 @@ class Alarm(msgspec.Struct):
     peak: float | None = None
     peak_time: int | None = None
     sensors: list[SensorShare] = []
+    opening: Opening | None = None  # of kind process
+    evidence: dict[str, float] = {}
 
     @property
     def open(self) -> bool:
         return self.end is None
+
+    def add(self, shares: dict[str, float]) -> None:
+        """Take in the greatest shares of one fresh exceedance; `settle` makes `sensors` of all of them."""
+        if not self.evidence:
+            self.evidence = {one.sensor: one.share for one in self.sensors}  # of a snapshot that had no evidence
+        for sensor, share in shares.items():
+            self.evidence[sensor] = self.evidence.get(sensor, 0.0) + share
+        if len(self.evidence) > EVIDENCE_SENSORS_MAX:
+            self.evidence = dict(sorted(self.evidence.items(), key=_greatest_first)[:EVIDENCE_SENSORS_MAX])
+
+    def settle(self) -> None:
+        """Name the sensors that the evidence points at."""
+        if self.evidence:
+            self.sensors = named(self.evidence)
+
+
+def named(shares: dict[str, float]) -> list[SensorShare]:
+    """The sensors with the greatest shares of the whole, greatest first, none under `SHARE_MIN`.
+
+    >>> named({"flow": 3.0, "speed": 0.99, "current": 0.01})
+    [SensorShare(sensor='flow', share=0.75), SensorShare(sensor='speed', share=0.2475)]
+    """
+    total = sum(shares.values())
+    greatest = sorted(shares.items(), key=_greatest_first)[:SENSORS_NAMED_MAX]
+    return [
+        SensorShare(sensor, round(share / total, SHARE_DECIMALS))
+        for sensor, share in greatest
+        if total > 0 and share / total >= SHARE_MIN
+    ]
+
+
+def _greatest_first(item: tuple[str, float]) -> tuple[float, str]:
+    return -item[1], item[0]
 
 
 def alarm_id(shard: int, sequence: int, row: int) -> str:
@@ -77,7 +124,8 @@ class AlarmBook:
         alarm = self._open.pop((equipment, kind), None)
         if alarm is None:
             return None
-        alarm.end = max(end, alarm.start)
+        alarm.settle()
+        alarm.end, alarm.evidence = max(end, alarm.start), {}
         self._keep(alarm)
         return alarm
 

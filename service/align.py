@@ -18,7 +18,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-NEVER = -(1 << 62)  # `last_time` of an equipment without readings
+from models.gaps import NEVER
+
+__all__ = ["NEVER", "Verdict", "align", "in_order"]
 
 
 class Verdict(IntEnum):

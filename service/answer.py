@@ -1,8 +1,14 @@
-"""What became of a body -> the bytes of the answer to POST /v1/readings. NaN is written as null."""
+"""What became of a body -> the bytes of the answer to POST /v1/readings. NaN is written as null.
+
+What was not scored is explained in one place: beside its result in a body in rows, in `errors` (what could not be
+decoded) and `warnings` (what could) in a body in columns; each up to a bound.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -10,10 +16,12 @@ from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from service.alarms import SHARE_DECIMALS, SensorShare
+from service.errors import shown
 from service.ingest.batch import Body, Refusal
 from service.ingest.times import time_text, time_texts
 from service.outcome import BodyOutcome
-from service.status import REASON_NAMES, STATUS_NAMES, flag_names
+from service.settings import default
+from service.status import REASON_NAMES, STATUS_NAMES, Reason, Status, flag_names
 
 
 class Result(msgspec.Struct, gc=False):
@@ -44,7 +52,7 @@ class BatchResult(msgspec.Struct, gc=False):
 
 
 class RefusedReading(msgspec.Struct, gc=False):
-    """A reading that could not be decoded; `row` is its position in the body."""
+    """A reading of a body in columns that could not be decoded; `row` is its position in the body."""
 
     row: int
     field: str
@@ -54,7 +62,8 @@ class RefusedReading(msgspec.Struct, gc=False):
 
 
 class Answer(msgspec.Struct):
-    """The answer to a body: the seven statuses sum to `received`."""
+    """The answer to a body: the seven statuses sum to `received`. `results` answers a body in rows, `batches` and
+    `errors` one in columns; `warnings` says what concerns many readings."""
 
     received: int
     scored: int
@@ -70,19 +79,35 @@ class Answer(msgspec.Struct):
     warnings: list[str] | UnsetType = UNSET
 
 
+KINDS = 256  # reasons, at most
+REMEDIES: dict[tuple[int, int], str] = {
+    (Status.REJECTED, Reason.NO_MODEL): "no model serves {0}; put one in by POST /v1/models or limen serve --model",
+    (Status.REJECTED, Reason.NO_SENSOR): "no sensor is one of the model's; GET /v1/models names its sensors",
+    (Status.UNSCORED, Reason.NO_SENSOR): "no sensor of the model has a value; send at least one",
+    (Status.REJECTED, Reason.CONFLICT): "other values came at this time before, and they stand; send each time once",
+    (Status.REJECTED, Reason.FUTURE): "the time is ahead of the clock by more than LIMEN_FUTURE_SECONDS_MAX; check the "
+    "clocks, and replay old files to limen serve --clock event",
+    (Status.REJECTED, Reason.LIMIT): "there is no room for another machine; raise LIMEN_EQUIPMENT_MAX",
+    (Status.WARMING, Reason.GAP): "the memory starts anew after a gap; scores come once it has warmed up",
+    (Status.LATE, Reason.NONE): "the time is before that of the last reading; send readings in order of time",
+}  # by status and reason: what it means, and what to do; {0} is the equipment
 _encoder = msgspec.json.Encoder()
 
 
-def encode(body: Body, outcome: BodyOutcome, errors_max: int) -> bytes:
-    """The answer to a body, with at most `errors_max` refusals explained one by one."""
+def encode(
+    body: Body, outcome: BodyOutcome, errors_max: int, warnings_max: int = default("warnings_per_body_max")
+) -> bytes:
+    """The answer to a body, with at most `errors_max` readings explained one by one, and `warnings_max` sentences on
+    many."""
     rows = body.form == "rows"
+    warnings = [*outcome.warnings, *([] if rows else _advice(body, outcome, warnings_max))]
     answer = Answer(
         received=body.received,
         **dict(zip(STATUS_NAMES, outcome.counts(), strict=True)),
-        results=list(_results(body, outcome)) if rows else UNSET,
+        results=list(_results(body, outcome, errors_max)) if rows else UNSET,
         batches=UNSET if rows else list(_batches(body, outcome)),
-        errors=[_error(refusal) for refusal in body.refused[:errors_max]] or UNSET,
-        warnings=outcome.warnings or UNSET,
+        errors=UNSET if rows else [_error(refusal) for refusal in body.refused[:errors_max]] or UNSET,
+        warnings=warnings or UNSET,
     )
     return _encoder.encode(answer)
 
@@ -92,7 +117,7 @@ def _error(refusal: Refusal) -> RefusedReading:
     return RefusedReading(refusal.row, refusal.field, reason, refusal.detail, refusal.equipment or UNSET)
 
 
-def _results(body: Body, outcome: BodyOutcome) -> Iterator[Result]:
+def _results(body: Body, outcome: BodyOutcome, errors_max: int) -> Iterator[Result]:
     equipment, times = _owners(body)
     columns = zip(
         equipment,
@@ -106,7 +131,9 @@ def _results(body: Body, outcome: BodyOutcome) -> Iterator[Result]:
         _top(outcome),
         strict=True,
     )
-    details = {refusal.row: refusal.detail for refusal in body.refused}
+    details = {refusal.row: refusal.detail for refusal in body.refused[:errors_max]}
+    left = errors_max - len(details)
+    remedies = REMEDIES if outcome.reason.any() or (outcome.status == Status.LATE).any() else {}
     for row, (owner, time, status, reason, flags, score, p_value, alarm, top) in enumerate(columns):
         result = Result(owner, time, STATUS_NAMES[status], score, p_value, alarm, top)
         if reason:
@@ -115,7 +142,29 @@ def _results(body: Body, outcome: BodyOutcome) -> Iterator[Result]:
             result.flags = flag_names(flags)
         if row in details:
             result.detail = details[row]
+        elif (sentence := remedies.get((status, reason))) and left > 0:
+            result.detail = sentence.format(shown(owner))
+            left -= 1
         yield result
+
+
+def _advice(body: Body, outcome: BodyOutcome, warnings_max: int) -> list[str]:
+    """Sentences on readings of a body in columns: one a machine and reason, and how many readings it concerns."""
+    found: Counter[tuple[str, int, int]] = Counter()
+    start = 0
+    for owner, size in zip(body.owners, body.sizes, strict=True):
+        part = slice(start, start + size)
+        kinds = outcome.status[part].astype(np.int64) * KINDS + outcome.reason[part]
+        for kind, count in zip(*np.unique(kinds, return_counts=True), strict=True):
+            if (key := divmod(int(kind), KINDS)) in REMEDIES:
+                found[owner, *key] += int(count)
+        start += size
+    sentences = [
+        f"{count} readings of {shown(owner)}: {REMEDIES[status, reason].format(shown(owner))}"
+        for (owner, status, reason), count in islice(found.items(), warnings_max)
+    ]
+    more = len(found) - len(sentences)
+    return sentences + [f"and {more} more reasons, each of one machine"] * (more > 0)
 
 
 def _owners(body: Body) -> tuple[list[str], list[str | None]]:

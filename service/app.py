@@ -9,22 +9,25 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from service import openapi, reference, views
+from service import announce, openapi, reference, views
+from service.addresses import no_address, wrong_method
 from service.body import JSON_TYPES, BodyReader, check_type
 from service.errors import (
     PROBLEM_JSON,
     InternalError,
     Invalid,
+    NoRoute,
     NotJson,
     Problem,
     UnknownAlarm,
@@ -44,6 +47,7 @@ from service.settings import Settings
 ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zip-compressed")
 ZIP_SCHEMA = {"type": "string", "format": "binary"}
 ACTIVATION_BYTES_MAX = 4096
+MODELS_ROUTE = "/v1/models"
 
 log = logging.getLogger("limen")
 _encode = msgspec.json.Encoder().encode
@@ -69,6 +73,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        redirect_slashes=False,
     )
     app.state.service = service
     app.router.routes.append(Route(READINGS_ROUTE, ReadingsRoute(service), methods=["POST"], include_in_schema=False))
@@ -77,7 +82,14 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     _model_routes(app, service)
     _own_routes(app, service)
     _problems(app)
-    app.add_middleware(Gate, hosts_allowed=settings.hosts_allowed, metrics=service.metrics)
+    app.add_middleware(
+        Gate,
+        hosts_allowed=settings.hosts_allowed,
+        metrics=service.metrics,
+        in_flight=service.in_flight,
+        rest_bytes=lambda path: 2 * (settings.model_bytes_max if path == MODELS_ROUTE else settings.body_bytes_max),
+        rest_seconds=settings.body_seconds_max,
+    )
     return app
 
 
@@ -112,7 +124,9 @@ def _equipment_routes(app: FastAPI, service: Service) -> None:
         summary="One machine: score, alarm, and what was expected of each sensor",
         responses=answers(views.EquipmentDetail, 404),
     )
-    async def one_equipment(equipment: str) -> Response:
+    async def one_equipment(equipment: str, request: Request) -> Response:
+        if not equipment:
+            raise NoRoute(no_address(app, request.scope))
         await service.consumer.settled()
         return _answer(_known(views.equipment_detail(service.shard, equipment), equipment))
 
@@ -150,18 +164,18 @@ def _alarm_routes(app: FastAPI, service: Service) -> None:
 def _model_routes(app: FastAPI, service: Service) -> None:
     settings = service.settings
 
-    @app.get("/v1/models", tags=["models"], summary="List models", responses=answers(views.ModelList))
+    @app.get(MODELS_ROUTE, tags=["models"], summary="List models", responses=answers(views.ModelList))
     async def list_models() -> Response:
         return _answer(views.model_list(service.registry))
 
     @app.post(
-        "/v1/models",
+        MODELS_ROUTE,
         tags=["models"],
         summary="Put in a model",
         description="A zip of exactly model.safetensors and manifest.json. The first version of a name serves at once; "
         "a further one waits to be made active.",
         status_code=201,
-        responses=answers(views.Registered, 409, 413, 415, 422, status=201),
+        responses=answers(views.Registered, 408, 409, 413, 415, 422, 503, status=201),
         openapi_extra={"requestBody": {"required": True, "content": {"application/zip": {"schema": ZIP_SCHEMA}}}},
     )
     async def put_in_model(request: Request) -> Response:
@@ -170,6 +184,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         async with service.changing_models:
             view, name, number = await asyncio.to_thread(service.registry.registration, content)
             service.show_models(view)
+        announce.uploaded(view, name, number)
         active = name in view.active and view.active[name].version == number
         found = views.Registered(name, number, view.versions[name][number].artifact_id, active)
         return _answer(found, 201)
@@ -179,14 +194,16 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         tags=["models"],
         summary="Make a version serve",
         description="The switch is atomic; the memory of the machines that follow it starts anew, as `warming`.",
-        responses=answers(views.ModelEntry, 400, 404, 415, 422),
+        responses=answers(views.ModelEntry, 400, 404, 408, 413, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": json_content(openapi.Activation)}},
     )
     async def activate(name: str, request: Request) -> Response:
         check_type(dict(request.scope["headers"]), JSON_TYPES, "application/json")
         version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
         async with service.changing_models:
+            before = service.registry.view.active.get(name)
             service.show_models(await asyncio.to_thread(service.registry.activation, name, version))
+        announce.switched(service.registry.view, name, before.version if before else None)
         return _answer(views.model_entry(service.registry, name))
 
 
@@ -202,9 +219,9 @@ def _version(content: bytes) -> int:
     found = parse(content)
     version = found.get("version") if isinstance(found, dict) else None
     if not isinstance(found, dict) or set(found) != {"version"} or type(version) is not int or version < 1:
-        raise Invalid(
-            f'the body is {shown(found)}; expected {{"version": 2}} with a number of 1 or more', field="version"
-        )
+        what = f"version is {shown(version)}" if isinstance(found, dict) and set(found) == {"version"} else None
+        body = what or f"the body is {shown(found)}"
+        raise Invalid(f'{body}; expected {{"version": 2}} with a number of 1 or more', field="version")
     return version
 
 
@@ -227,6 +244,10 @@ def _own_routes(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         await service.consumer.settled()
         return Response(generate_latest(service.prometheus), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("/docs")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
@@ -258,9 +279,12 @@ def _problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def by_status(request: Request, error: HTTPException) -> Response:
-        where = f"{request.method} {shown(request.url.path)}"
-        detail = {404: f"{where} is no address of this service; see /docs", 405: f"{where} is not possible; see /docs"}
-        return _problem(from_status(error.status_code, detail.get(error.status_code, str(error.detail)), error.headers))
+        detail, headers = str(error.detail), dict(error.headers or {})
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            detail = no_address(app, request.scope)
+        elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            detail, headers["Allow"] = wrong_method(app, request.scope)
+        return _problem(from_status(error.status_code, detail, headers))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -1,4 +1,8 @@
-"""A request body, taken in piece by piece within its bounds: bytes, time, and what all requests hold together."""
+"""A request body, taken in piece by piece within its bounds: bytes, time, and what all requests hold together.
+
+A request that is refused before its body is there would end with a reset connection for a sender that writes all of it
+before it reads: what is left is taken in and thrown away first, within bounds of its own (`Rest`).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,11 @@ import asyncio
 import re
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from service.errors import BodyTooLarge, NotGzip, RequestTimeout, Unavailable, UnsupportedMediaType, shown
 
@@ -22,7 +27,7 @@ Headers = Mapping[bytes, bytes]
 
 @dataclass(slots=True)
 class InFlight:
-    """Bytes of the bodies that are being read, decoded or answered."""
+    """Bytes of the bodies that are being read, decoded or answered, and of long answers until they are taken."""
 
     bytes_max: int
     held: int = 0
@@ -30,8 +35,17 @@ class InFlight:
     def take(self, count: int) -> None:
         """Hold more bytes; Unavailable where there is no room."""
         if self.held + count > self.bytes_max:
-            raise Unavailable(f"{self.held} bytes of requests are in flight; expected at most {self.bytes_max}")
+            raise Unavailable(self.complaint())
         self.held += count
+
+    @property
+    def full(self) -> bool:
+        """Whether answers that nobody has read yet leave no room for anything."""
+        return self.held >= self.bytes_max
+
+    def complaint(self) -> str:
+        """Why there is no room."""
+        return f"{self.held} bytes of requests are in flight; expected at most {self.bytes_max}"
 
     def give(self, count: int) -> None:
         """Let go of bytes."""
@@ -81,6 +95,35 @@ class BodyReader:
     def _check(self, count: int) -> None:
         if count > self.bytes_max:
             raise BodyTooLarge(f"the body has {count} bytes or more; expected at most {self.bytes_max}")
+
+
+class Rest:
+    """What has not come yet of the body of one request."""
+
+    def __init__(self, receive: Receive, headers: Headers) -> None:
+        self._receive = receive
+        self._length = declared_length(headers)
+        self._open = self._length > 0 or b"transfer-encoding" in headers
+        self._waits = headers.get(b"expect", b"").lower() == b"100-continue"  # and sends nothing until it is asked to
+        self._taken = 0
+
+    async def receive(self) -> Message:
+        """The next message, as the application asks for it."""
+        self._waits = False
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        self._open = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drain(self, bytes_max: int, seconds_max: float) -> None:
+        """Throw away what still comes, up to `bytes_max` of the whole body; nothing of a body that is longer or that
+        waits to be asked for."""
+        if not self._open or self._waits or self._length > bytes_max:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds_max):
+                while self._open and self._taken <= bytes_max:
+                    await self.receive()
 
 
 def declared_length(headers: Headers) -> int:

@@ -107,9 +107,9 @@ def evaluate(model: o.Model, data: o.Data, flags: o.DataFlags, as_json: o.Json =
     """Compare the scores of labelled files with their labels; --label names their column."""
     if flags.label is None:
         raise typer.BadParameter("expected the column that is 1 where the machine was faulty", param_hint="--label")
-    from service.commands import score as command
+    from service.commands import evaluate as command
 
-    command.evaluate(model, data, flags.options(), as_json)
+    command.run(model, data, flags.options(), as_json)
 
 
 @app.command()

@@ -20,8 +20,11 @@ from service.ingest.batch import Body
 from service.journal import Journal
 from service.outcome import BodyOutcome
 from service.records import Record
+from service.scoring import Stepped
 from service.settings import default
 from service.shard import Shard
+
+THREAD_CELLS_MIN = 400_000  # values of a micro-batch from which it is stepped off the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,7 @@ class Consumer:
                 self.check()  # a look for silent machines may have failed
                 now = self._now(bodies)
                 start = timer()
-                stepped = scoring.step(self.shard, bodies, now)
+                stepped = await self._step(bodies, now)
                 middle = timer()
                 await self._make_safe(stepped.record)
         except BaseException as error:
@@ -157,6 +160,19 @@ class Consumer:
             if not future.done():
                 future.set_result(outcome)
         self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
+
+    async def _step(self, bodies: list[Body], now: int) -> Stepped:
+        """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""
+        cells = sum(batch.values.size for body in bodies for batch in body.batches)
+        if cells < THREAD_CELLS_MIN:
+            return scoring.step(self.shard, bodies, now)
+        self._settled.clear()  # nobody looks at the shard until this is safe
+        try:
+            return await asyncio.to_thread(scoring.step, self.shard, bodies, now)
+        except BaseException as error:
+            self.failure = error
+            self._settled.set()
+            raise
 
     async def _make_safe(self, record: Record) -> None:
         self._settled.clear()

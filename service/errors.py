@@ -11,15 +11,18 @@
     │   ├── UnknownAlarm        404
     │   └── UnknownModel        404
     ├── MethodNotAllowed        405
-    ├── RequestTimeout          408  the body did not arrive in `body_seconds_max`
+    ├── RequestTimeout          408  not there in `head_seconds_max`, or its body in `body_seconds_max`
     ├── Conflict                409  that version is there with other content, or a bound of the registry is reached
     ├── BodyTooLarge            413  over a limit of the settings, as sent or inflated
     ├── UnsupportedMediaType    415  Content-Type or Content-Encoding
+    ├── HeadTooLarge            431  address and headers over `head_bytes_max`
     ├── Invalid                 422  JSON of the wrong shape; `field` and `row` say where
     │   └── ModelRefused        422  an artifact that cannot be trusted
     ├── InternalError           500  a defect of this program; never caused by input
     └── Unavailable             503  with Retry-After
         ├── QueueFull           503
+        ├── DiskFull            503  a model cannot be stored
+        ├── Crowded             503  more connections than `connections_max`
         ├── Stopping            503  shutting down
         └── NotReady            503  no answer before start-up is complete
 
@@ -109,7 +112,7 @@ class MethodNotAllowed(Problem):
 
 
 class RequestTimeout(Problem):
-    status, kind, title = 408, "request-timeout", "The body did not arrive in time"
+    status, kind, title = 408, "request-timeout", "The request did not arrive in time"
 
 
 class Conflict(Problem):
@@ -122,6 +125,10 @@ class BodyTooLarge(Problem):
 
 class UnsupportedMediaType(Problem):
     status, kind, title = 415, "unsupported-media-type", "The address does not take this content"
+
+
+class HeadTooLarge(Problem):
+    status, kind, title = 431, "head-too-large", "The head of the request is over a limit"
 
 
 class Invalid(Problem):
@@ -143,6 +150,16 @@ class Unavailable(Problem):
 
 class QueueFull(Unavailable):
     kind, title = "queue-full", "The queue is full"
+
+
+class DiskFull(Unavailable):
+    kind, title = "disk-full", "The disk is full"
+    retry_after_seconds = 60
+
+
+class Crowded(Unavailable):
+    kind, title = "crowded", "Too many connections"
+    retry_after_seconds = 5
 
 
 class Stopping(Unavailable):

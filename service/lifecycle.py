@@ -18,7 +18,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from models.contract import MICROSECONDS
-from service import recovery, snapshot
+from service import announce, recovery, snapshot
 from service.align import NEVER
 from service.body import InFlight
 from service.clock import Clock, EventClock, make_clock
@@ -168,11 +168,14 @@ class Service:
         bounds = RegistryLimits(given.model_inflated_bytes_max, given.models_max, given.model_versions_max)
         registry = Registry(given.data_dir / MODELS, routing, bounds)
         if given.model is not None:
-            registry.show(registry.installation(given.model))
+            before, view = registry.default, registry.installation(given.model)
+            registry.show(view)
+            announce.made_default(view.index.default, before, registry.default)
         journal = self._opened_journal()
         shard, clock = self._recovered(registry, journal)
         for note in registry.notes:
             log.warning("%s", note)
+        announce.started(given, registry, len(shard))
         return registry, shard, clock, journal
 
     def _opened_journal(self) -> Journal:

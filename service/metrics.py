@@ -30,6 +30,7 @@ REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 SCORING_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0)
 READINGS_ROUTE, OTHER_ROUTES = "/v1/readings", "other"
+ROUTES = (READINGS_ROUTE, "/v1/equipment", "/v1/alarms", "/v1/models", "/health", "/metrics", "/docs")
 BUDGET_HALF_LIFE = 20_000  # readings
 BUDGET_READINGS_MIN = 200
 
@@ -45,13 +46,25 @@ SENTENCES: dict[str, str] = {
     "limen_equipment_silent": "Machines that are not heard from any more.",
     "limen_alarms_total": "Alarms opened.",
     "limen_alarms_open": "Alarms that are open now.",
-    "limen_false_alarm_budget_ratio": "Share of recent scores at or over the threshold, divided by the promised share.",
+    "limen_false_alarm_budget_ratio": "Share of recent scores at or over the threshold, divided by the promised share;"
+    " real faults count too, so that it is over 1 while one lasts.",
     "limen_input_drift": "Distance of a sensor's recent values from training, in its standard deviations.",
     "limen_score_drift": "Greatest difference between recent p-values and the uniform distribution, 0 to 1.",
     "limen_memory_drift": "Distance of the mean memory from training, in standard deviations.",
     "limen_model_info": "Version of each model that is active.",
     "limen_build_info": "Versions of the program and of what computes.",
 }
+
+
+def route_of(path: str) -> str:
+    """The route that a request is counted under: a fixed few, whatever is asked for.
+
+    >>> route_of("/v1/equipment/pump-7/scores"), route_of("/v1/readings"), route_of("/v1/equipments")
+    ('/v1/equipment', '/v1/readings', 'other')
+    """
+    if path == READINGS_ROUTE:
+        return READINGS_ROUTE
+    return next((route for route in ROUTES if path == route or path.startswith(f"{route}/")), OTHER_ROUTES)
 
 
 @dataclass(slots=True)
@@ -123,7 +136,7 @@ class Metrics(Collector):
         self._shard, self._queued, self._active = shard, queued, active
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
-        """Count one request; `route` is READINGS_ROUTE or OTHER_ROUTES."""
+        """Count one request; `route` is as `route_of` has it."""
         self._requests.labels(route, status).observe(seconds)
 
     def observe_scoring(self, seconds: float) -> None:

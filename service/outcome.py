@@ -21,7 +21,8 @@ class BodyOutcome:
     """Outcomes of one body; every array has one entry a reading received.
 
     `top_sensor` (n, 3) indexes `names`, -1 where there is none; `top_share` (n, 3) is that sensor's share of the
-    squared prediction error. Both are None for bodies in columns. `warnings` says once what concerns the whole body.
+    statistic that made the score. Both are None for bodies in columns. `warnings` says once what concerns the whole
+    body.
     """
 
     status: NDArray[np.uint8]

@@ -51,7 +51,9 @@ class ReadingsRoute:
             reader.hold(len(content))
         if not apart:
             outcome = await self.service.consumer.submit(body := decode(content, self.service.limits))
-            return encode(body, outcome, settings.errors_per_body_max)
+            return encode(body, outcome, settings.errors_per_body_max, settings.warnings_per_body_max)
         body = await asyncio.to_thread(decode, content, self.service.limits)
         outcome = await self.service.consumer.submit(body)
-        return await asyncio.to_thread(encode, body, outcome, settings.errors_per_body_max)
+        return await asyncio.to_thread(
+            encode, body, outcome, settings.errors_per_body_max, settings.warnings_per_body_max
+        )

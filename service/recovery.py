@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from models.artifact import LoadedModel
+from models.disk import remove_leftovers
 from service import snapshot
 from service.alarms import Alarm
 from service.bank import Bank
@@ -130,8 +131,10 @@ def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[
 
 def recover(shard: Shard, folder: Path, model_of: ModelOf) -> tuple[Path | None, list[str]]:
     """Restore the newest snapshot that can be trusted. Returns its path (None where there is none) and a sentence on
-    everything that could not be used. A file that is refused is put aside, so that it does not stay the newest."""
+    everything that could not be used. A file that is refused is put aside, so that it does not stay the newest; what
+    a crash left of one that was being written is removed."""
     notes: list[str] = []
+    remove_leftovers(folder, snapshot.LEFTOVERS)
     for path in snapshot.paths(folder) if folder.is_dir() else []:
         try:
             notes += restore(shard, snapshot.read(path), model_of)

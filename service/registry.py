@@ -6,40 +6,35 @@
 The folders say what there is; the index says what serves. A change loads and checks the model, writes files and index
 (temp, fsync, rename, fsync of the folder), and then is shown by replacing one object: readers see all of it or nothing.
 A crash leaves the old index or the new one; a folder that no index names is a version that is not active, and
-`.incoming-*` is what an upload left behind, removed at the next start.
+`.incoming-*` is what an upload left behind, removed at the next start or change.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import errno
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
-from models.artifact import (
-    MANIFEST,
-    TENSORS,
-    LoadedModel,
-    Manifest,
-    load,
-    parse,
-    read_manifest,
-    valid_name,
-)
+from models.artifact import TENSORS, LoadedModel, load, parse
 from models.contract import ModelError
-from models.disk import sync_folder, write_durably
+from models.disk import PARTIAL, remove, remove_leftovers, sync_folder, write_durably
+from models.manifest import MANIFEST, Manifest, read_manifest, valid_name
 from service.archive import unpack
-from service.errors import Conflict, ModelRefused, UnknownModel
+from service.errors import Conflict, DiskFull, ModelRefused, UnknownModel
 from service.settings import default
 
 INDEX = "index.json"
 FORMAT = 1
 INCOMING = ".incoming-"
+LEFTOVERS = (f"{INCOMING}*", f".{INDEX}{PARTIAL}")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class RegistryError(ValueError):
@@ -104,8 +99,7 @@ class Registry:
         self.limits = limits or RegistryLimits()
         self.notes: list[str] = []  # sentences on what was found and left aside
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f"{INCOMING}*"):
-            shutil.rmtree(leftover)
+        remove_leftovers(folder, *LEFTOVERS)
         self.view = self._read()
 
     def resolve(self, equipment: str) -> LoadedModel | None:
@@ -138,7 +132,7 @@ class Registry:
     # -- changes: they write, and return what is then to be shown ------------------------------------------------------
 
     def activation(self, name: str, number: int) -> View:
-        """Make a version the active one. UnknownModel or ModelRefused."""
+        """Make a version the active one. UnknownModel, ModelRefused or DiskFull."""
         if name not in self.view.versions:
             raise UnknownModel(f"there is no model {name!r}; GET /v1/models lists them", field="name")
         if number not in self.view.versions[name]:
@@ -152,7 +146,8 @@ class Registry:
 
     def registration(self, content: bytes) -> tuple[View, str, int]:
         """Take in an uploaded zip: the view, and the name and number that it got. The first version of a name becomes
-        active, the first model the default; others wait to be activated. The same content again changes nothing."""
+        active, the first model the default; others wait to be activated. The same content again changes nothing.
+        ModelRefused, BodyTooLarge, Conflict or DiskFull."""
         manifest, tensors = unpack(content, self.limits.archive_inflated_bytes)
         try:
             model = parse(manifest, tensors, "the upload")
@@ -165,10 +160,21 @@ class Registry:
         if model.name in self.view.active:
             return view, model.name, number
         model = _numbered(model, number)
-        return self._written(model.name, number, model, view.index.default or model.name, view), model.name, number
+        try:
+            return self._written(model.name, number, model, view.index.default or model.name, view), model.name, number
+        except (OSError, DiskFull):
+            remove(self.folder / model.name / str(number))  # or it would be there twice once it is sent again
+            raise
 
     def installation(self, folder: Path) -> View:
-        """Put in an artifact from a folder, as the active version of its name and the default model."""
+        """Put in an artifact from a folder, as the active version of its name and the default model. RegistryError
+        where there is no room for it."""
+        try:
+            return self._installed(folder)
+        except (Conflict, DiskFull) as error:
+            raise RegistryError(error.detail) from None
+
+    def _installed(self, folder: Path) -> View:
         model = load(folder)
         number, view = self._number_of(model), self.view
         if number is None:
@@ -200,15 +206,21 @@ class Registry:
         home = self.folder / model.name
         taken = {int(path.name) for path in home.glob("*") if path.name.isdecimal()}  # by damaged versions, too
         number = model.version if model.version not in taken else max(taken) + 1
+        remove_leftovers(self.folder, *LEFTOVERS)
         incoming = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
-        incoming.mkdir()
-        write_durably(incoming / TENSORS, tensors)
-        write_durably(incoming / MANIFEST, manifest)
-        home.mkdir(exist_ok=True)
-        sync_folder(self.folder)
-        incoming.rename(home / str(number))
-        sync_folder(home)
-        sync_folder(self.folder)
+        with _room_for(f"model {model.name!r}"):
+            try:
+                incoming.mkdir()
+                write_durably(incoming / TENSORS, tensors)
+                write_durably(incoming / MANIFEST, manifest)
+                home.mkdir(exist_ok=True)
+                sync_folder(self.folder)
+                incoming.rename(home / str(number))
+            except OSError:
+                remove(incoming)
+                raise
+            sync_folder(home)
+            sync_folder(self.folder)
         known = {**self.view.versions, model.name: {**versions, number: model.manifest}}
         return dataclasses.replace(self.view, versions=known), number
 
@@ -216,7 +228,8 @@ class Registry:
         """Write the index with another active version."""
         view = view or self.view
         index = ActiveIndex(FORMAT, default, {**view.index.active, name: number})
-        write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
+        with _room_for("the index of the models"):
+            write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
         return View(index, view.versions, {**view.active, name: model})
 
     def _load(self, name: str, number: int) -> LoadedModel:
@@ -261,6 +274,17 @@ class Registry:
                     raise RegistryError(f"model {name} version {folder.name} is active and damaged: {error}") from None
                 self.notes.append(f"model {name} version {folder.name} is damaged and left aside: {error}")
         return {name: dict(sorted(numbers.items())) for name, numbers in versions.items() if numbers}
+
+
+@contextmanager
+def _room_for(what: str) -> Iterator[None]:
+    """DiskFull where what is written in it finds no room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DiskFull(f"{what} cannot be stored: the disk is full; make room and send it again") from None
 
 
 def _numbered(model: LoadedModel, number: int) -> LoadedModel:

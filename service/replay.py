@@ -8,7 +8,7 @@ import numpy as np
 
 from models.artifact import LoadedModel
 from service import ring
-from service.admission import in_waves, time_before
+from service.admission import holes, in_waves, time_before
 from service.bank import Bank
 from service.equipment import NO_BANK
 from service.records import ModelReadings, Record
@@ -41,10 +41,13 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
 
 def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) -> None:
     """The steps of `scoring.score` for readings that were admitted; the outcomes that were answered stand."""
-    digest = ring.digests(readings.values, missing_values(readings.values), bank.keys)
-    order, before = np.arange(len(readings.slot)), time_before(shard.columns, readings.slot, readings.time)
+    missing = missing_values(readings.values)
+    valued = None if missing is None else ~np.all(missing, axis=1)
+    digest = ring.digests(readings.values, missing, bank.keys)
+    slot, time, order = readings.slot, readings.time, np.arange(len(readings.slot))
+    before = time_before(shard.columns, slot, time)
     gap, interval = bank.detector.gap_reset, bank.detector.interval
-    admitted = in_waves(readings.slot, readings.time, order, before, gap, interval)
+    admitted = in_waves(slot, time, order, *holes(shard.columns, slot, time, order, before, valued, gap, interval))
     rows = admitted.rows
     ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted)
     results = Results(
@@ -52,4 +55,4 @@ def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) ->
         readings.p_value[rows], np.zeros(len(rows), np.bool_),
     )  # fmt: skip
     shard.follow_alarms(bank, admitted, ticks, results.alarm, now)
-    remember(shard, admitted, digest, results, now)
+    remember(shard, admitted, digest, valued, results, now)

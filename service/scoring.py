@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.artifact import LoadedModel
 from models.contract import Bools, Floats
 from models.explain import shares, top_sensors
 from models.state import Ticks
 from service import ring
 from service.admission import Admission, Admitted, admit
+from service.alarms import SHARE_MIN
 from service.align import Verdict
 from service.bank import Bank
 from service.columns import Index
@@ -84,11 +87,12 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
     batch = gather(bodies)
     outcome = Outcome.blank(batch.received, top=any(body.form == "rows" for body in bodies))
     kept: list[ModelReadings] = []
-    runs = shard.place(batch.equipment)
+    runs = shard.place(batch.equipment, Welcome(shard, batch, instant.horizon))
     for bank, flat, slot in _by_model(shard, batch, runs, outcome):
         places = batch.places(flat)
         x = bank.collect(batch, flat)
         missing = missing_values(x)
+        valued: Bools | None = None if missing is None else ~np.all(missing, axis=1)
         digest = ring.digests(x, missing, bank.keys)
         admission = admit(
             shard.columns,
@@ -98,6 +102,7 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
             instant.horizon,
             bank.detector.gap_reset,
             bank.detector.interval,
+            valued,
         )
         _refuse(admission, places, outcome)
         _repeat_stored(shard, admission, places, outcome)
@@ -107,7 +112,7 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[Micro
             ticks = step_bank(shard, bank, x, admitted)
             results = _judge(ticks, admitted, missing)
             shard.follow_alarms(bank, admitted, ticks, results.alarm, instant.now)
-            remember(shard, admitted, digest, results, instant.now)
+            remember(shard, admitted, digest, valued, results, instant.now)
             _write(outcome, places[admitted.rows], results)
             _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
             kept.append(_keep(bank, admitted, x, results))
@@ -120,13 +125,41 @@ def step_bank(shard: Shard, bank: Bank, x: Floats, admitted: Admitted) -> Ticks:
     return bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
 
 
+class Welcome:
+    """Whether a machine that is met for the first time gets a place: not for readings that will be rejected."""
+
+    def __init__(self, shard: Shard, batch: MicroBatch, horizon: int | None) -> None:
+        self.shard, self.batch, self.horizon = shard, batch, horizon
+        self._starts = np.cumsum([0, *batch.counts[:-1]]) if batch.counts else np.empty(0, np.intp)
+        self._bare: dict[int, Bools] = {}
+
+    def __call__(self, run: int, model: LoadedModel) -> Reason:
+        """NONE, or why no reading of the run can be admitted."""
+        if self.horizon is not None and self._earliest[run] > self.horizon:
+            return Reason.FUTURE
+        return Reason.NO_SENSOR if self._without_sensor(model)[run] else Reason.NONE
+
+    @cached_property
+    def _earliest(self) -> NDArray[np.int64]:
+        return np.minimum.reduceat(self.batch.time, self._starts)
+
+    def _without_sensor(self, model: LoadedModel) -> Bools:
+        """Runs (r,) in which no reading has a sensor that the model knows."""
+        bank = self.shard.bank(model)
+        if bank.number not in self._bare:
+            blind = bank.blind(self.batch, np.arange(self.batch.readings))
+            none = np.zeros(self.batch.readings, np.bool_)
+            self._bare[bank.number] = np.logical_and.reduceat(none if blind is None else blind, self._starts)
+        return self._bare[bank.number]
+
+
 def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) -> Iterator[tuple[Bank, Index, Index]]:
     """Readings of each model in order of arrival, and their slots; those with no model, no room or no sensor that the
     model knows are rejected."""
     slot = batch.per_reading(runs)
     flat = np.arange(batch.readings) if batch.arrival is None else batch.arrival
     if len(runs) and runs.min() < 0:
-        for reason in (Reason.NO_MODEL, Reason.LIMIT):
+        for reason in (Reason.NO_MODEL, Reason.LIMIT, Reason.FUTURE, Reason.NO_SENSOR):
             outcome.reject(batch.places(np.flatnonzero(slot == -reason)), reason)
         flat = flat[slot[flat] >= 0]
     if not len(flat):
@@ -190,7 +223,14 @@ def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 
-def remember(shard: Shard, admitted: Admitted, digest: NDArray[np.uint64], results: Results, now: int) -> None:
+def remember(
+    shard: Shard,
+    admitted: Admitted,
+    digest: NDArray[np.uint64],
+    valued: Bools | None,
+    results: Results,
+    now: int,
+) -> None:
     """Last times, and the results in the rings."""
     columns = shard.columns
     flags = results.flags
@@ -210,6 +250,11 @@ def remember(shard: Shard, admitted: Admitted, digest: NDArray[np.uint64], resul
     time = admitted.time if admitted.rank is None else admitted.time[admitted.last()]
     columns["last_time"][admitted.machines] = time
     columns["heard"][admitted.machines] = now
+    if valued is None:
+        columns["valued_time"][admitted.machines] = time
+    else:
+        own = valued[admitted.rows]
+        np.maximum.at(columns["valued_time"], admitted.slot[own], admitted.time[own])
 
 
 def _write(outcome: Outcome, places: Index, results: Results) -> None:
@@ -233,7 +278,7 @@ def _name_sensors(
     top = top_sensors(share, TOP_SENSORS)
     height = np.take_along_axis(share, top, axis=1)
     count = top.shape[1]
-    outcome.top_sensor[places[rows], :count] = np.where(height > 0, bank.name_numbers[top], -1)
+    outcome.top_sensor[places[rows], :count] = np.where(height >= SHARE_MIN, bank.name_numbers[top], -1)
     outcome.top_share[places[rows], :count] = height
 
 

@@ -1,15 +1,18 @@
 """One process that serves: a lock on its data folder, uvicorn, and an end that loses nothing.
 
-SIGTERM or SIGINT: take no more connections, answer what is under way, save a snapshot, exit 0. A second signal does not
-wait for the answers. Where readings or the last snapshot cannot be made safe, the process ends with 1.
+SIGTERM or SIGINT: take no more connections, answer what is under way, save a snapshot, exit 0. Clients that are slow to
+send or to read are dropped before `stop_seconds_max`; a second signal does not wait for them. Where readings or the
+last snapshot cannot be made safe, the process ends with 1.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import logging
 import os
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -20,13 +23,17 @@ from types import FrameType
 import structlog
 import uvicorn
 
+from service import announce
 from service.app import create_app
+from service.connection import HEARD_MAX, Bounds, bounded
 from service.lifecycle import Service
 from service.settings import MODELS, SNAPSHOTS, Settings, SettingsError, unknown_variables
 
 LOCK = "lock"
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
+PATIENCE = 0.8  # of the time to stop, after which clients that are slow are dropped
+FILES_OWN = 128  # descriptors that are no connections
 
 log = logging.getLogger("limen")
 
@@ -39,13 +46,24 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in sockets or []:
             host, port = listener.getsockname()[:2]
-            log.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            log.info("listening on %s , explained at %s/docs", url, url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; the second signal cuts the wait for answers short, not the snapshot, which uvicorn would leave out."""
+        patience = PATIENCE * (self.config.timeout_graceful_shutdown or 1)
+        dropping = asyncio.get_running_loop().call_later(patience, self.drop_connections)
         await super().shutdown(sockets)
+        dropping.cancel()
         if self.force_exit:
+            self.drop_connections()
+            await asyncio.sleep(0)  # their requests end
             await self.lifespan.shutdown()
+
+    def drop_connections(self) -> None:
+        """End all connections now: their requests find nobody there, rather than be cancelled."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; at the second signal, at once."""
@@ -65,6 +83,7 @@ def serve(settings: Settings) -> int:
         service.load()
         config = uvicorn.Config(
             create_app(settings, service),
+            http=bounded(bounds_of(settings)),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -88,6 +107,21 @@ def serve(settings: Settings) -> int:
         return 1
     log.info("stopped")
     return 0
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """The bounds of connections: no more than there are descriptors for, of which the process takes what it may."""
+    wanted = settings.connections_max + HEARD_MAX + FILES_OWN
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        connections = settings.connections_max
+    else:
+        connections = max(soft - HEARD_MAX - FILES_OWN, 1)
+        log.warning("connections_max is %d; the process may hold %d (ulimit -n)", settings.connections_max, connections)
+    return Bounds(connections, settings.head_bytes_max, settings.head_seconds_max, settings.answer_seconds_max)
 
 
 def leave(sig: int, frame: FrameType | None) -> None:
@@ -139,6 +173,7 @@ def write_logs(settings: Settings) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(announce.FIELDS),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if settings.log_json else [

@@ -12,13 +12,12 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
-from models.artifact import valid_name
+from models.manifest import valid_name
 from service.clock import ClockName
 
 PREFIX = "LIMEN_"
@@ -29,6 +28,15 @@ KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 MIB = 1024 * 1024
+
+
+PAIRS = 'pairs such as {0}={1}, separated by commas, or JSON such as {{"{0}": "{1}"}}'
+EXPECTED = {
+    "hosts_allowed": "host names separated by commas, such as localhost,*.plant.example",
+    "model_default": "the name of a model, such as pumps",
+    "model_patterns": PAIRS.format("pump-*", "pumps"),
+    "model_assignments": PAIRS.format("pump-7", "pumps"),
+}
 
 
 class SettingsError(ValueError):
@@ -56,18 +64,26 @@ class Settings(BaseSettings):
 
     model: Path | None = Field(None, description="Artifact that is put in as the default model at start.")
     model_default: str = Field("", description="Model for equipment that nothing else assigns; empty: the first one.")
-    model_patterns: dict[str, str] = Field(
-        {}, description="Name patterns of equipment to models, first match wins: `pump-*` = `pumps`."
+    model_patterns: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="Name patterns of equipment to models, first match wins: `pump-*=pumps,fan-*=fans`, or JSON."
     )
-    model_assignments: dict[str, str] = Field({}, description="Equipment to models by exact id; before the patterns.")
+    model_assignments: Annotated[dict[str, str], NoDecode] = Field(
+        {}, description="Equipment to models by exact id; before the patterns: `pump-7=old`, or JSON."
+    )
 
+    connections_max: Count = Field(
+        4_096, description="Connections at a time; those beyond it are told 503, but for `/health`."
+    )
+    head_bytes_max: Count = Field(64 * 1024, description="Bytes of the head of a request: address and headers.")
+    head_seconds_max: Seconds = Field(30.0, description="Time for the head of a request to arrive.")
+    answer_seconds_max: Seconds = Field(30.0, description="Time that an answer waits for a client that does not read.")
     body_bytes_max: Count = Field(8 * MIB, description="Bytes of a request body as sent.")
     inflated_bytes_max: Count = Field(16 * MIB, description="Bytes of a gzip body once inflated.")
     body_readings_max: Count = Field(100_000, description="Readings in one body.")
     body_sensor_sets_max: Count = Field(256, description="Different sets of sensors in one body of rows.")
     body_seconds_max: Seconds = Field(30.0, description="Time for a body to arrive.")
-    errors_per_body_max: Count = Field(1_000, description="Refused readings of one body that are explained one by one.")
-    warnings_per_body_max: Count = Field(20, description="Unknown sensors of one body that are named in its answer.")
+    errors_per_body_max: Count = Field(1_000, description="Readings of one body that are explained one by one.")
+    warnings_per_body_max: Count = Field(20, description="Unknown sensors, and reasons, that an answer warns of.")
     thread_bytes_min: Count = Field(256 * 1024, description="Bodies from this size on are decoded off the event loop.")
     in_flight_bytes_max: Count = Field(256 * MIB, description="Bytes of all requests that are being answered.")
     sensors_max: Count = Field(10_000, description="Sensors in one reading.")
@@ -130,6 +146,11 @@ class Settings(BaseSettings):
     def _lower_hosts(cls, hosts: list[str]) -> list[str]:
         return [host.strip("[]").lower() for host in hosts]
 
+    @field_validator("model_patterns", "model_assignments", mode="before")
+    @classmethod
+    def _split_pairs(cls, pairs: Any) -> Any:
+        return pairs_from(pairs) if isinstance(pairs, str) else pairs
+
     @field_validator("model_default")
     @classmethod
     def _name_default(cls, name: str) -> str:
@@ -176,9 +197,7 @@ def load(config: Path | None = None, **given: Any) -> Settings:
     try:
         return Settings(**{**kept, **given})
     except ValidationError as error:
-        raise SettingsError("; ".join(_sentences(error, from_file, config))) from None
-    except UnreadableSetting as error:
-        raise SettingsError(f"{error}: {error.__cause__}; expected JSON") from None
+        raise SettingsError("; ".join(_sentences(error, given, from_file, config))) from None
 
 
 def read_toml(config: Path) -> dict[str, Any]:
@@ -214,6 +233,25 @@ def table() -> Iterator[tuple[str, str, str]]:
         yield PREFIX + name.upper(), _plain(field.default), str(field.description)
 
 
+def pairs_from(text: str) -> dict[str, str]:
+    """`a=b,c=d` or a JSON object of texts; ValueError says what is expected.
+
+    >>> pairs_from("pump-*=pumps, fan-*=fans"), pairs_from('{"a=1": "b"}')
+    ({'pump-*': 'pumps', 'fan-*': 'fans'}, {'a=1': 'b'})
+    """
+    if text.lstrip().startswith("{"):
+        try:
+            found: dict[str, str] = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"no JSON: {error.msg} at column {error.colno}") from None
+        return found
+    pairs = [[part.strip() for part in pair.partition("=")] for pair in text.split(",") if pair.strip()]
+    for left, equals, right in pairs:
+        if not (left and equals and right):
+            raise ValueError(f"in {left + equals + right!r} one side of '=' is missing")
+    return {left: right for left, _, right in pairs}
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(value)
@@ -222,19 +260,52 @@ def _plain(value: Any) -> str:
 
 def _model_name(name: str) -> str:
     if not valid_name(name):
-        raise ValueError(f"{name!r} cannot be the name of a model; expected letters, digits, '.', '_' or '-'")
+        raise ValueError(f"{name!r} cannot be the name of a model, which has letters, digits, '.', '_' or '-'")
     return name
 
 
-def _sentences(error: ValidationError, from_file: Mapping[str, Any], config: Path | None) -> Iterator[str]:
+def expected(name: str) -> str:
+    """What a setting may be, and an example.
+
+    >>> expected("port"), expected("clock")
+    ('a whole number from 0 to 65535, such as 8000', "'wall' or 'event'")
+    """
+    field = Settings.model_fields[name]
+    kind: Any = field.annotation
+    bounds: dict[str, Any] = {}
+    if (choices := get_args(kind)) and all(isinstance(choice, str) for choice in choices):
+        return " or ".join(map(repr, choices))
+    if name == "log_level":
+        return "'debug', 'info', 'warning' or 'error'"
+    for fact in field.metadata:
+        bounds |= {sign: getattr(fact, sign) for sign in ("ge", "gt", "le") if hasattr(fact, sign)}
+    if kind in (int, float):
+        number = "a whole number" if kind is int else "a number"
+        low = f"from {bounds['ge']}" if "ge" in bounds else f"above {bounds['gt']}"
+        return f"{number} {low} to {bounds['le']}, such as {_plain(field.default)}"
+    return EXPECTED.get(name) or {bool: "true or false", str: "text"}.get(kind, "a path")
+
+
+def _where(name: str, given: Mapping[str, Any], from_file: Mapping[str, Any], config: Path | None) -> str:
+    """Where the value of a setting came from: what is given goes first, then the environment, then the file."""
+    if name in given:
+        return f"--{name.replace('_', '-')}"
+    variable = PREFIX + name.upper()
+    set_there = any(key.upper() == variable and value for key, value in os.environ.items())
+    return f"in {config}" if name in from_file and not set_there else variable
+
+
+def _sentences(
+    error: ValidationError, given: Mapping[str, Any], from_file: Mapping[str, Any], config: Path | None
+) -> Iterator[str]:
     for one in error.errors():
         name = str(one["loc"][0]) if one["loc"] else ""
-        text = one["msg"].removeprefix("Value error, ")
+        own = str(one["ctx"]["error"]) if one["type"] == "value_error" else ""  # of a validator of this file
         if not name:
-            yield text
+            yield own
         elif one["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, Settings.model_fields, 1)
             yield f"{name} (in {config}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
         else:
-            where = f"in {config}" if name in from_file else PREFIX + name.upper()
-            yield f"setting {name} ({where}) is {one['input']!r}: {text}"
+            found = f"setting {name} ({_where(name, given, from_file, config)}) is {one['input']!r}"
+            yield f"{found}: {own}; expected {expected(name)}" if own else f"{found}; expected {expected(name)}"

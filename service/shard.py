@@ -21,7 +21,7 @@ from models.explain import shares, top_sensors
 from models.state import Ticks
 from service import phases
 from service.admission import Admitted
-from service.alarms import SHARE_DECIMALS, Alarm, AlarmBook, Kind, SensorShare, alarm_id
+from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Kind, Opening, alarm_id, named
 from service.align import NEVER
 from service.bank import Bank
 from service.columns import Columns, Index
@@ -31,8 +31,7 @@ from service.settings import default
 from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
-
-ALARM_SENSORS = 5  # named in an alarm
+Welcome = Callable[[int, LoadedModel], Reason]  # of a run of readings: NONE, or why none of them can be admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +131,19 @@ class Shard:
         """Assignments may differ from now on: every equipment is looked up anew at its next reading."""
         self.generation += 1
 
-    def place(self, equipment: list[str]) -> Index:
-        """Slot of each run's equipment, taking in new ones and following their models; -reason where rejected."""
+    def place(self, equipment: list[str], welcome: Welcome) -> Index:
+        """Slot of each run's equipment, taking in new ones that are `welcome` and following their models; -reason where
+        rejected."""
         runs = self.equipment_table.slots(equipment)
         if len(self) == 0:
             unsettled = np.arange(len(runs))
         else:
             unsettled = np.flatnonzero((runs < 0) | (self.columns["generation"][runs] != self.generation))
         for run in unsettled.tolist():
-            runs[run] = self._settle(equipment[run])
+            runs[run] = self._settle(equipment[run], run, welcome)
         return runs
 
-    def _settle(self, equipment: str) -> int:
+    def _settle(self, equipment: str, run: int, welcome: Welcome) -> int:
         table, columns = self.equipment_table, self.columns
         slot = table.slot(equipment)
         if slot is not None and columns["generation"][slot] == self.generation:
@@ -154,6 +154,8 @@ class Shard:
                 self.leave(slot)
             return -Reason.NO_MODEL
         if slot is None:
+            if refusal := welcome(run, model):
+                return -refusal
             if len(table) >= self.limits.equipment_max:
                 return -Reason.LIMIT
             slot = self.register(equipment)
@@ -176,6 +178,7 @@ class Shard:
             self.leave(slot)
         columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
         columns["centre"][slot] = bank.detector.centre_index(self.equipment_table.ids[slot])
+        columns["valued_time"][slot] = NEVER  # the new memory has seen nothing
         self._under_way.followed.append((slot, model.artifact_id))
 
     def leave(self, slot: int) -> None:
@@ -238,38 +241,37 @@ class Shard:
         silent = np.flatnonzero(self.columns["silent"][admitted.machines])
         for machine in silent.tolist():
             self._end_silence(int(admitted.machines[machine]), now)
+        evidence = _evidence(bank, ticks)
         for machine in phases.awake(self.columns, admitted, ticks).tolist():
             equipment = self.equipment_table.ids[admitted.machines[machine]]
+            own = self.book.current(equipment, "process")
             for row, phase, transition in phases.walk(self.columns, self.rule, admitted, ticks, machine):
                 if transition == "opened":
-                    self._open(bank, equipment, "process", phase.opened, self._under_way.rows + row)
+                    own = self._open(bank, equipment, "process", phase.opened, self._under_way.rows + row)
+                    own.opening = Opening(phase.peak, named(evidence[row]))
                 if phase.open:
                     alarm[row] = True
-                    self._raise_peak(bank, equipment, ticks, row, phase)
+                    if own is not None:
+                        own.peak, own.peak_time = phase.peak, phase.peak_time
+                        own.add(evidence.get(row, {}))
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
+            if own is not None:
+                own.settle()
         self._under_way.rows += len(admitted.rows)
 
-    def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> None:
+    def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> Alarm:
         name = alarm_id(self.number, self.sequence, row)
         alarm = Alarm(name, kind, equipment, bank.model.name, bank.model.version, start)
         self.book.open(alarm)
         self._under_way.alarms.append(alarm)
         self.counters.alarms[alarm.model, kind] += 1
+        return alarm
 
     def _close(self, equipment: str, kind: Kind, end: int) -> None:
         alarm = self.book.close(equipment, kind, end)
         if alarm is not None:
             self._under_way.alarms.append(alarm)
-
-    def _raise_peak(self, bank: Bank, equipment: str, ticks: Ticks, row: int, phase: phases.Phase) -> None:
-        alarm = self.book.current(equipment, "process")
-        if alarm is None or (alarm.peak is not None and phase.peak <= alarm.peak):
-            return
-        share = shares(ticks.attribution[row : row + 1])
-        top = [i for i in top_sensors(share, ALARM_SENSORS)[0].tolist() if share[0, i] > 0]
-        alarm.peak, alarm.peak_time = phase.peak, phase.peak_time
-        alarm.sensors = [SensorShare(bank.detector.sensors[i], round(float(share[0, i]), SHARE_DECIMALS)) for i in top]
 
     def sweep(self, now: int, received_at: int | None = None) -> Record | None:
         """Open an alarm of kind silent for each machine that has not been heard for `silent_intervals` intervals of its
@@ -279,7 +281,7 @@ class Shard:
             return None
         patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)  # the last is for NO_BANK, which is -1
         for number, bank in self.banks.items():
-            patience[number] = bank.detector.interval * self.limits.silent_intervals
+            patience[number] = min(bank.detector.interval * self.limits.silent_intervals, patience[-1])
         heard = columns["heard"][:count]
         quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
         slots = np.flatnonzero(quiet).tolist()
@@ -305,3 +307,18 @@ class Shard:
         """After a stop: machines are not silent for the time that nobody listened."""
         heard = self.columns["heard"][: len(self)]
         heard[heard != NEVER] = now
+
+
+def _evidence(bank: Bank, ticks: Ticks) -> dict[int, dict[str, float]]:
+    """By row of a fresh exceedance, the greatest shares of sensors that were measured."""
+    rows = np.flatnonzero(ticks.fresh)
+    if not len(rows):
+        return {}
+    share = np.where(np.isnan(ticks.z[rows]), np.float32(0), shares(ticks.attribution[rows]))
+    top = top_sensors(share, SENSORS_NAMED_MAX)
+    height = np.take_along_axis(share, top, axis=1)
+    names = bank.detector.sensors
+    return {
+        row: {names[i]: value for i, value in zip(sensors, values, strict=True) if value > 0}
+        for row, sensors, values in zip(rows.tolist(), top.tolist(), height.tolist(), strict=True)
+    }

@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from models.disk import write_durably
+from models.disk import PARTIAL, remove_leftovers, write_durably
 from service.columns import Columns, Field
 
 FORMAT = 1
 NAME = re.compile(r"snapshot-(\d{20})\.safetensors")
+LEFTOVERS = f".snapshot-*{PARTIAL}"
 ASIDE = "refused-"
 HEADER_KEY = "limen"
 
@@ -103,6 +104,7 @@ def text(content: bytes) -> NDArray[np.uint8]:
 def write(folder: Path, snapshot: Snapshot, kept: int = 2) -> Path:
     """Write a snapshot into `folder` (made if absent) and remove all but the newest `kept`. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, LEFTOVERS)
     header = msgspec.structs.replace(snapshot.header, sha256=checksum(snapshot))
     path = folder / f"snapshot-{header.sequence:020d}.safetensors"
     metadata = {HEADER_KEY: msgspec.json.encode(header).decode()}
@@ -110,8 +112,6 @@ def write(folder: Path, snapshot: Snapshot, kept: int = 2) -> Path:
     write_durably(path, to_safetensors(arrays, metadata))
     for old in [other for other in paths(folder) if other != path][kept - 1 :]:
         old.unlink()
-    for partial in folder.glob(".snapshot-*.partial"):
-        partial.unlink()
     return path
 
 

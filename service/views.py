@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from models.artifact import Manifest
 from models.contract import MICROSECONDS
 from models.diagnosis import Diagnosis, diagnose
+from models.manifest import Manifest
 from service import ring
-from service.alarms import Alarm, SensorShare
+from service.alarms import Alarm, Opening, SensorShare
 from service.align import NEVER
 from service.bank import Bank
 from service.ingest.times import time_text, time_texts
@@ -22,7 +22,8 @@ from service.status import REASON_NAMES, STATUS_NAMES, flag_names
 
 
 class AlarmView(msgspec.Struct):
-    """One alarm episode; `end` is null while it is open."""
+    """One alarm episode; `end` is null while it is open. `sensors` are those behind all of it, `opening` is what it was
+    when it opened: both are told for alarms of kind process."""
 
     id: str
     kind: str
@@ -35,6 +36,7 @@ class AlarmView(msgspec.Struct):
     peak: float | None
     peak_time: str | None
     sensors: list[SensorShare]
+    opening: Opening | None
 
 
 class AlarmPage(msgspec.Struct):
@@ -166,6 +168,7 @@ def alarm_view(alarm: Alarm) -> AlarmView:
         peak=alarm.peak,
         peak_time=_text(alarm.peak_time),
         sensors=alarm.sensors,
+        opening=alarm.opening,
     )
 
 

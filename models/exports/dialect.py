@@ -1,6 +1,6 @@
-"""How a text export is written: encoding, separator, decimal sign, header, row of units.
+"""How a text export is written: separator, decimal sign, header, row of units; all from the first part of the file.
 
-Everything is decided from the first part of the file but the encoding, which is checked to the last byte.
+What its bytes mean, `encodings.py` says.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ import csv
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from models.contract import DataError
 
-SAMPLE_BYTES = 1 << 18
 SAMPLE_LINES = 300
 SEPARATORS = (";", "\t", "|", ",")
 NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
@@ -24,9 +22,6 @@ COMMA_NUMBER = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 DOT_NUMBER = re.compile(r"[+-]?\d+\.\d+([eE][+-]?\d+)?")
 LOOKS_LIKE_TIME = re.compile(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}|\d{1,2}:\d{2}|\d{1,2}[- ][A-Za-z]{3}[- ]\d{2}")
-WIDE = "\u3040-\u30ff\u3400-\u9fff\uff01-\uff60"  # kana, kanji, full-width forms
-HALF = "\uff61-\uff9f"  # half-width katakana: one byte each in CP932
-JAPANESE_RUN = re.compile(f"[{WIDE}{HALF}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,76 +40,6 @@ class Dialect:
     head: tuple[tuple[str, ...], ...] = field(repr=False)
     guessed: bool = False  # the encoding is a guess between 8-bit codes
     quoted: bool = True  # whether a quotation mark at the start of a cell encloses it
-
-
-def decode(raw: bytes, path: Path, encoding: str | None = None) -> tuple[str, bool, str | None]:
-    """Name of the encoding of a whole file, whether that was a guess, and its text (None where it is UTF-8 already).
-
-    In this order: what is given, byte order marks, UTF-16 by its zero bytes, UTF-8, then CP932 against Windows-1252.
-
-    >>> decode("時刻,圧力".encode("cp932"), Path("a.csv"))
-    ('cp932', True, '時刻,圧力')
-    >>> decode("Temp °C;Größe m³".encode("cp1252"), Path("a.csv"))
-    ('cp1252', True, 'Temp °C;Größe m³')
-    """
-    name, guess = (encoding, False) if encoding else _encoding_of(raw)
-    try:
-        if _is_utf8(name):
-            _check_utf8(raw)
-            return "utf-8", guess, None
-        return name, guess, raw.decode(name).removeprefix("\ufeff")
-    except LookupError:
-        raise DataError(f"{path.name}: unknown --encoding {name!r}; expected such as utf-8, utf-16, cp932") from None
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path.name}: line {line}: byte 0x{raw[error.start]:02x} is not {name} text; name its --encoding"
-        ) from None
-
-
-def _is_utf8(name: str) -> bool:
-    return name.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii"}
-
-
-def _check_utf8(raw: bytes) -> None:
-    if not raw.isascii():
-        raw.decode("utf-8")
-
-
-def _encoding_of(raw: bytes) -> tuple[str, bool]:
-    if raw.startswith(b"\xef\xbb\xbf"):
-        return "utf-8", False
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "utf-16", False
-    sample = raw[:SAMPLE_BYTES]
-    if sample.count(0) > len(sample) // 4:
-        return ("utf-16-le" if sample[1::2].count(0) > sample[0::2].count(0) else "utf-16-be"), False
-    try:
-        _check_utf8(raw)
-        return "utf-8", False
-    except UnicodeDecodeError:
-        return _eight_bit(raw), True
-
-
-def _eight_bit(raw: bytes) -> str:
-    """CP932 where Japanese characters come in runs; alone between letters they are accents of Windows-1252."""
-    try:
-        text = raw.decode("cp932")
-    except UnicodeDecodeError:
-        return _latin(raw)
-    sample = "\n".join(line for line in islice(text.splitlines(), 20_000) if not line.isascii()) or text
-    runs = [len(run) for run in JAPANESE_RUN.findall(sample)]
-    together, alone = sum(n for n in runs if n > 1), sum(n for n in runs if n == 1)
-    private = sum(1 for c in sample if "\ue000" <= c <= "\uf8ff")
-    return "cp932" if together > alone + private else _latin(raw)
-
-
-def _latin(raw: bytes) -> str:
-    try:
-        raw.decode("cp1252")
-        return "cp1252"
-    except UnicodeDecodeError:
-        return "latin-1"
 
 
 def detect(text: str, path: Path, encoding: str, guessed: bool = False, separator: str | None = None) -> Dialect:

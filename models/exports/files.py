@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from models.contract import DataError
-from models.exports.dialect import SAMPLE_BYTES, Dialect, decode, detect
+from models.exports.dialect import Dialect, detect
+from models.exports.encodings import SAMPLE_BYTES, decode
 from models.exports.findings import Finding
+from models.exports.ragged import check_lines, line_number, refuse_long_lines
 from models.exports.tables import Kinds, Table
 from models.exports.workbooks import open_workbook
 
+CONTROLS = frozenset(range(32)) - frozenset(b"\t\r\n\f\x1a")  # bytes that no text holds
 SAMPLE_LINES_MIN = 10  # lines that are looked at at least, however long they are
 
 
@@ -28,7 +27,10 @@ def open_table(path: Path, separator: str | None = None, encoding: str | None = 
         return open_workbook(path)
     suffix = path.suffix.lower()
     if suffix in {".parquet", ".pq", ".xlsx", ".xlsm"}:
-        raise DataError(f"{path.name} is no {suffix} file: its first bytes are {start[:8]!r}")
+        what = f"its first bytes are {start[:8]!r}"
+        if not set(start) & CONTROLS:
+            what = "it looks like text; rename it to .csv"
+        raise DataError(f"{path.name} is no {suffix} file: {what}")
     if start.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!")):
         raise DataError(f"{path.name} is compressed; unpack it first")
     return _csv(path, separator, encoding)
@@ -57,14 +59,15 @@ def _csv(path: Path, separator: str | None, encoding: str | None) -> Table:
     sample = _sample(raw if text is None else text)
     _refuse_other_formats(sample, path)
     dialect = detect(sample, path, name, guessed, separator)
-    source: Path | bytes = path if text is None else text.encode()
-    findings = []
+    coded = raw if text is None else text.encode()
+    source: Path | bytes = path if text is None else coded
+    findings = check_lines(coded, path, dialect)
     if guessed:
         said = f"{path.name} is read as {name} text, the likeliest; --encoding says another"
         findings.append(Finding("encoding", said))
     return Table(
         path, dialect.columns, dialect.units, dialect.head, lambda kinds: _fetch_csv(source, path, dialect, kinds),
-        lambda row: _line_number(source, dialect, row), decimal=dialect.decimal, findings=findings,
+        lambda row: line_number(source, dialect, row), decimal=dialect.decimal, findings=findings,
     )  # fmt: skip
 
 
@@ -108,7 +111,7 @@ def _fetch_csv(source: Path | bytes, path: Path, dialect: Dialect, kinds: Kinds)
     try:
         frame = fetch(ragged=False)
     except pl.exceptions.PolarsError:
-        _refuse_ragged(source, path, dialect)
+        refuse_long_lines(source, path, dialect)
         try:
             frame = fetch(ragged=True)
         except pl.exceptions.PolarsError as error:
@@ -118,46 +121,6 @@ def _fetch_csv(source: Path | bytes, path: Path, dialect: Dialect, kinds: Kinds)
             pl.lit(None, pl.Float64).alias(str(i)) for i, kind in kinds.items() if kind == pl.Float64
         )
     return frame
-
-
-def _lines(source: Path | bytes) -> io.TextIOBase:
-    opened = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
-    return io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
-
-
-def _line_number(source: Path | bytes, dialect: Dialect, row: int) -> int:
-    """The line on which a row of data begins, as an editor counts; read anew, since only errors ask."""
-    with _lines(source) as text:
-        reader = csv.reader(text, delimiter=dialect.separator, quoting=_quoting(dialect))
-        for _ in range(dialect.skip + row):
-            try:
-                next(reader, None)
-            except csv.Error:  # a cell that is too long; its line counts all the same
-                continue
-        return reader.line_num + 1
-
-
-def _quoting(dialect: Dialect) -> Literal[0, 3]:
-    return csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-
-
-def _sound(reader: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Rows up to the first cell that is too long to be one."""
-    try:
-        yield from reader
-    except csv.Error:
-        return
-
-
-def _refuse_ragged(source: Path | bytes, path: Path, dialect: Dialect) -> None:
-    width = len(dialect.columns)
-    with _lines(source) as text:
-        reader = csv.reader(text, delimiter=dialect.separator, quoting=_quoting(dialect))
-        for number, row in enumerate(_sound(reader)):
-            if number >= dialect.skip and any(cell.strip() for cell in row[width:]):
-                raise DataError(
-                    f"{path.name}: line {reader.line_num} has {len(row)} fields; expected {width}, as the header has"
-                )
 
 
 def _parquet(path: Path) -> Table:

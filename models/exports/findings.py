@@ -39,6 +39,15 @@ def some(examples: Sequence[str], count: int | None = None) -> str:
     return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
 
 
+def verb(count: int, one: str, many: str) -> str:
+    """The form of a verb that a number of things takes.
+
+    >>> verb(1, "repeats", "repeat"), verb(2, "repeats", "repeat")
+    ('repeats', 'repeat')
+    """
+    return one if count == 1 else many
+
+
 def plural(count: int, noun: str, ending: str = "s") -> str:
     """A number with its noun.
 

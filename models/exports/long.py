@@ -9,7 +9,7 @@ import polars as pl
 
 from models.contract import Bools, DataError, Floats, Ints
 from models.exports.cells import Origin, numbers
-from models.exports.findings import Finding, plural
+from models.exports.findings import Finding, plural, verb
 from models.exports.quality import is_good
 from models.exports.roles import Roles
 from models.exports.tables import Table
@@ -74,7 +74,7 @@ def _places(
         return [() if tag in conventions.ignore else (Place("", tag),) for tag in tags]
     absent = [tag for tag in tags if tag not in conventions.tags and tag not in conventions.ignore]
     placed = [() if tag in conventions.ignore else conventions.tags.get(tag, ()) for tag in tags]
-    say_unmapped(table, absent, sum(bool(places) for places in placed), findings)
+    say_unmapped(table, absent, sum(bool(places) for places in placed), conventions.tags, findings)
     return placed
 
 
@@ -161,11 +161,16 @@ def _say_repeats(table: Table, entries: Entries, values: Floats, cell: Ints, fin
     differs = int((~np.isnan(entries.value) & (entries.value != values[cell])).sum())
     again = len(cell) - len(np.unique(cell)) - differs
     if again > 0:
-        text = f"{table.path.name}: {plural(again, 'row')} repeat tag, time and value, left out"
+        text = f"{table.path.name}: {plural(again, 'row')} {_repeat(again)} tag, time and value, left out"
         findings.append(Finding("duplicate", text, count=again))
     if differs:
-        text = f"{table.path.name}: {plural(differs, 'row')} repeat tag and time with another value; the first stands"
+        rows = f"{plural(differs, 'row')} {_repeat(differs)}"
+        text = f"{table.path.name}: {rows} tag and time with another value; the first stands"
         findings.append(Finding("conflict", text, count=differs))
+
+
+def _repeat(count: int) -> str:
+    return verb(count, "repeats", "repeat")
 
 
 def _say_sparse(table: Table, values: Floats, findings: list[Finding]) -> None:

@@ -1,6 +1,8 @@
 """What each column of a table is: time, machine, label, sensor; in a long table tag, value and quality.
 
-Names are those that historians, loggers and data frames write; --time, --equipment and --label overrule them.
+Names are those that historians, loggers and data frames write; --time, --equipment and --label overrule them. What a
+label is called (`LABEL` a word of its name, `LABEL_WHOLE` all of it, `LABEL_PART` a part) makes a column none: a person
+is asked.
 """
 
 from __future__ import annotations
@@ -34,6 +36,13 @@ VALUE = ("value", "val", "pv", "reading", "wert", "messwert", "valeur", "valor",
 QUALITY = (
     "quality", "opc quality", "status code", "statuscode", "status", "is good", "good", "q", "qualität", "品質",
 )  # fmt: skip
+LABEL = frozenset({
+    "label", "labels", "anomaly", "anomalies", "anomalous", "outlier", "abnormal", "fault", "faults", "faulty",
+    "failure", "failures", "failed", "attack", "attacks", "changepoint", "breakdown", "defect", "broken",
+    "störung", "fehler", "ausfall",
+})  # fmt: skip
+LABEL_WHOLE = frozenset({"y", "target", "class", "ground truth", "change point"})
+LABEL_PART = re.compile("異常|故障|不具合|ラベル|正解")
 UNIT = ("unit", "units", "uom", "eu", "engineering units", "einheit", "単位")
 
 
@@ -78,6 +87,16 @@ def folded(name: str) -> str:
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     plain = re.sub(r"\s*[\[(\uff08].*$", "", name).strip().casefold()
     return re.sub(r"[\s_\-]+", " ", plain).strip(" @#$.")
+
+
+def is_called_label(name: str) -> bool:
+    """Whether a column is called as one that says where a machine was faulty.
+
+    >>> [is_called_label(name) for name in ("is_fault", "Anomaly", "Normal/Attack", "異常フラグ", "y", "flow", "yaw")]
+    [True, True, True, True, True, False, False]
+    """
+    plain = folded(name)
+    return plain in LABEL_WHOLE or not LABEL.isdisjoint(re.split(r"\W+", plain)) or bool(LABEL_PART.search(plain))
 
 
 def find_roles(table: Table, options: ColumnOptions) -> Roles:

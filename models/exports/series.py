@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.contract import Bools, DataError, Floats, Ints
-from models.exports.findings import EXAMPLES_MAX, Finding, plural, some
+from models.exports.findings import EXAMPLES_MAX, Finding, plural, some, verb
 from models.exports.selection import Selection, column_of
 from models.exports.ticks import FileTicks
 from models.exports.timestamps import NO_TIME, rfc3339
@@ -133,12 +133,13 @@ def _each_time_once(ticks: FileTicks, equipment: str, rows: Ints, built: Built) 
 
 def _say_repeats(ticks: FileTicks, equipment: str, repeats: Ints, built: Built) -> None:
     words = {
-        DUPLICATE: ("duplicate", "repeat a time with the same values, left out"),
-        CONFLICT: ("conflict", "repeat a time with other values, left out: the first row of a time stands"),
+        DUPLICATE: ("duplicate", "a time with the same values, left out"),
+        CONFLICT: ("conflict", "a time with other values, left out: the first row of a time stands"),
     }
     for status, (kind, text) in words.items():
         own = repeats[built.status[repeats] == status]
         if len(own):
             times = tuple(rfc3339(int(t)) for t in np.unique(ticks.time[own])[:EXAMPLES_MAX])
-            sentence = f"{ticks.path.name}: {equipment!r}: {plural(len(own), 'row')} {text} ({some(times, len(own))})"
+            rows = f"{plural(len(own), 'row')} {verb(len(own), 'repeats', 'repeat')}"
+            sentence = f"{ticks.path.name}: {equipment!r}: {rows} {text} ({some(times, len(own))})"
             built.findings.append(Finding(kind, sentence, equipment, count=len(own), examples=times))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.contract import Bools, Floats, Ints
+from models.preprocess import is_level
 
 FROZEN_TICKS = 30  # a run of equal values shorter than this is never called frozen
 FROZEN_VALUES = 10  # a sensor with fewer different values is a switch or a setpoint
@@ -20,14 +21,15 @@ Runs = list[tuple[int, int]]  # half-open (start, stop)
 
 
 def is_constant(values: Floats) -> Bools:
-    """Columns of `values` (n, d) that never change, NaN left out; a column without any value is not one of them.
+    """Columns of `values` (n, d) that never change but for rounding, NaN left out; one without any value is not among
+    them.
 
     >>> is_constant(np.array([[1.0, 2.0], [np.nan, 3.0], [1.0, 2.0]]))
     array([ True, False])
     """
     low = np.fmin.reduce(values, axis=0, initial=np.inf)
     high = np.fmax.reduce(values, axis=0, initial=-np.inf)
-    return np.equal(low, high)
+    return is_level(low, high)
 
 
 def frozen_runs(x: Floats) -> Runs:

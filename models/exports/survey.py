@@ -1,7 +1,8 @@
-"""What a recording looks like: gaps, constant and frozen sensors, suspected shutdowns, overlaps of files."""
+"""What a recording looks like: gaps, constant and frozen sensors, suspected shutdowns, overlaps, forgotten labels."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -9,13 +10,14 @@ import numpy as np
 
 from models.contract import MICROSECONDS, Ints
 from models.exports.findings import EXAMPLES_MAX, Finding, plural, some
+from models.exports.roles import is_called_label
 from models.exports.series import Series
 from models.exports.stretches import Runs, frozen_runs, gap_steps, is_constant, shutdown_runs
 from models.exports.timestamps import rfc3339
 
 
 def survey(series: Sequence[Series], sensors: tuple[str, ...], interval: int) -> list[Finding]:
-    """Findings over the ticks that are used, one for each kind."""
+    """Findings over the ticks that are used, one for each kind and each column that may be a label."""
     used = [_used(one) for one in series if one.use.any()]
     several = len({one.equipment for one in series}) > 1
     stops = [shutdown_runs(one.values) for one in used]
@@ -26,7 +28,7 @@ def survey(series: Sequence[Series], sensors: tuple[str, ...], interval: int) ->
         _shutdowns(used, stops, several),
         _overlaps(series),
     ]
-    return [finding for finding in found if finding]
+    return [finding for finding in found if finding] + _labels(used, sensors)
 
 
 def _used(series: Series) -> Series:
@@ -90,6 +92,23 @@ def _constant(used: list[Series], sensors: tuple[str, ...]) -> Finding | None:
     verb = "never changes" if len(texts) == 1 else "never change"
     text = f"{plural(len(texts), 'sensor')} {verb}: {some(texts)}"
     return Finding.of("constant", text, texts)
+
+
+def _labels(used: list[Series], sensors: tuple[str, ...]) -> list[Finding]:
+    """Sensors that are called as labels are and hold only 0 and 1. They stay sensors: a person decides."""
+    labelled = any(one.label is not None for one in used)
+    found = []
+    for k in [k for k, name in enumerate(sensors) if is_called_label(name)]:
+        values = np.concatenate([np.zeros(0), *(one.values[:, k] for one in used)])
+        values = values[~np.isnan(values)]
+        if len(values) and np.isin(values, (0, 1)).all():
+            name = shlex.quote(sensors[k])
+            advice = f"leave it out with --ignore {name}"
+            if not labelled:
+                advice = f"name it with --label {name}, or {advice}"
+            text = f"column {sensors[k]!r} holds only 0 and 1: if it says where the machine was faulty, {advice}"
+            found.append(Finding.of("label", text, [sensors[k]]))
+    return found
 
 
 def _frozen(used: list[Series], sensors: tuple[str, ...], stops: list[Runs], several: bool) -> Finding | None:

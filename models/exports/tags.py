@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from models.contract import DataError
 from models.exports.cells import Origin
 from models.exports.files import open_table
 from models.exports.findings import some
-from models.exports.roles import TAG, UNIT, folded
+from models.exports.roles import EQUIPMENT, TAG, UNIT, folded
 
 COLUMNS = {
     "tag": TAG[:6],
-    "equipment": ("equipment", "machine", "asset", "device", "設備", "機器"),
+    "equipment": EQUIPMENT,
     "sensor": ("sensor", "signal", "variable", "センサ", "センサー"),
     "unit": UNIT,
 }
@@ -36,10 +37,11 @@ def read_tags(path: Path) -> TagMap:
     table = open_table(path)
     names = {folded(name): i for i, name in reversed(list(enumerate(table.columns)))}
     found = {role: next((names[n] for n in known if n in names), None) for role, known in COLUMNS.items()}
+    _refuse_misspelt(path, table.columns, found)
     for role in ("tag", "sensor"):
         if found[role] is None:
             raise DataError(
-                f"{path.name} has no column {role!r}; --map expects tag, equipment, sensor, unit; found "
+                f"--map {path.name} has no column {role!r}; expected tag, equipment, sensor, unit; found "
                 f"{some(table.columns)}"
             )
     table.load([i for i in found.values() if i is not None], [])
@@ -47,7 +49,17 @@ def read_tags(path: Path) -> TagMap:
         role: [str(cell or "").strip() for cell in table.text(i)] if i is not None else [""] * table.rows
         for role, i in found.items()
     }
-    return _places(table.origin, columns)
+    origin = table.origin
+    return _places(Origin(path.with_name(f"--map {path.name}"), origin.line, origin.noun), columns)
+
+
+def _refuse_misspelt(path: Path, columns: tuple[str, ...], found: dict[str, int | None]) -> None:
+    """DataError for a column that is none of the map's and is called almost as one that is not there."""
+    absent = [role for role, i in found.items() if i is None]
+    for i, name in enumerate(columns):
+        close = get_close_matches(folded(name), absent, n=1, cutoff=0.8) if i not in found.values() else []
+        if close:
+            raise DataError(f"--map {path.name} has a column {name!r}; did you mean {close[0]!r}?")
 
 
 def _places(origin: Origin, columns: dict[str, list[str]]) -> TagMap:
@@ -61,6 +73,6 @@ def _places(origin: Origin, columns: dict[str, list[str]]) -> TagMap:
         other = taken.setdefault((equipment, sensor), tag)
         if other != tag or Place(equipment, sensor, unit) in tags.get(tag, ()):
             machine = f" of {equipment!r}" if equipment else ""
-            raise origin.refuse(row, "tag", tag, f"one tag for sensor {sensor!r}{machine}, which {other!r} is already")
+            raise origin.refuse(row, "tag", tag, f"a sensor of its own: {sensor!r}{machine} is tag {other!r} already")
         tags[tag] = (*tags.get(tag, ()), Place(equipment, sensor, unit))
     return tags

@@ -89,14 +89,16 @@ def _places(
         return list(roles.sensors), None
     chosen = [i for i in roles.sensors if table.columns[i] in conventions.tags]
     absent = [table.columns[i] for i in roles.sensors if table.columns[i] not in conventions.tags]
-    say_unmapped(table, absent, len(chosen), findings)
+    say_unmapped(table, absent, len(chosen), conventions.tags, findings)
     return chosen, [conventions.tags[table.columns[i]] for i in chosen]
 
 
-def say_unmapped(table: Table, absent: Sequence[str], known: int, findings: list[Finding]) -> None:
+def say_unmapped(table: Table, absent: Sequence[str], known: int, tags: TagMap, findings: list[Finding]) -> None:
     """Say which tags the map does not know. DataError where it knows none."""
     if not known:
-        raise DataError(f"{table.path.name}: none of its tags is in --map; they are {some(absent)}")
+        raise DataError(
+            f"{table.path.name}: none of its tags is in --map, which has {some(list(tags))}; they are {some(absent)}"
+        )
     if absent:
         text = f"{table.path.name}: {plural(len(absent), 'tag')} not in --map, left out: {some(absent)}"
         findings.append(Finding.of("unmapped_tag", text, absent))

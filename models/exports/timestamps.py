@@ -46,19 +46,19 @@ MONTHS = {
 }  # fmt: skip
 
 CLOCK = (
-    r"(?:(?P<before>AM|PM|am|pm|午前|午後)\s*)?(?P<hour>\d{1,2})[:時](?P<minute>\d{1,2})"
-    r"(?:[:分](?P<second>\d{1,2})(?:[.,:](?P<fraction>\d{1,9}))?秒?|分)?"
+    r"(?:(?P<before>AM|PM|am|pm|午前|午後)\s*)?(?P<hour>\d{1,2})(?:[:時](?P<minute>\d{1,2})"
+    r"(?:[:分](?P<second>\d{1,2})(?:[.,:](?P<fraction>\d{1,9}))?秒?|分)?|時)"
     r"\s*(?P<after>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>[A-Za-z]{1,4}|[+-]\d{2}(?::?\d{2})?)?"
 )
 WEEKDAY = r"(?:[^\W\d_]{2,9}\.?,?\s+)?"
 DATES = (  # year month day; three numbers; day, name of month, year; name of month, day, year
-    r"(?P<y>\d{4})\s*[-/.年]\s*(?P<m>\d{1,2})\s*[-/.月]\s*(?P<d>\d{1,2})\s*日?(?:\s*\([^)]*\))?",
+    r"(?P<y>\d{4})\s*[-/.年]\s*(?P<m>\d{1,2})\s*[-/.月]\s*(?P<d>\d{1,2})\s*日?(?:\s*[(\uff08][^)\uff09]*[)\uff09])?",
     r"(?P<first>\d{1,2})[-/.](?P<middle>\d{1,2})[-/.](?P<last>\d{4}|\d{2})",
     WEEKDAY + r"(?P<d>\d{1,2})[-\s./]*(?P<name>[^\W\d_]{3,10})\.?[-\s./,]*(?P<y>\d{4}|\d{2})",
     WEEKDAY + r"(?P<name>[^\W\d_]{3,10})\.?\s+(?P<d>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<y>\d{4})",
 )
 PATTERNS = (
-    *(rf"^{date}(?:(?:\s*[T,]\s*|\s+|日){CLOCK})?$" for date in DATES),
+    *(rf"^{date}(?:(?:\s*[T,]\s*|\s+|日|[(\uff08][^)\uff09]*[)\uff09]){CLOCK})?$" for date in DATES),
     # digits alone
     r"^(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})(?:[T _-]?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})?"
     r"(?:[.,](?P<fraction>\d{1,9}))?(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?$",

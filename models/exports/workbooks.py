@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from pathlib import Path
 
 import fastexcel
@@ -12,9 +14,15 @@ from models.exports.dialect import SAMPLE_LINES, lay_out
 from models.exports.findings import Finding, some
 from models.exports.tables import Kinds, Table
 
+CELLS_MAX = 60_000_000  # of a sheet: about 3 GB while it is read
+HEAD_BYTES = 64 * 1024  # of a sheet, in which it says how far it reaches
+SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+REACH = re.compile(rb'<dimension ref="[A-Z]+\d+:([A-Z]{1,3})(\d{1,7})"')
+
 
 def open_workbook(path: Path) -> Table:
     """The table in the largest sheet of a workbook. DataError where no sheet holds a table."""
+    _check_reach(path)
     try:
         reader = fastexcel.read_excel(path)
         sheets = {name: _sheet(reader, name) for name in reader.sheet_names}
@@ -41,6 +49,38 @@ def open_workbook(path: Path) -> Table:
         path, layout.columns, layout.units, layout.head, fetch, lambda row: row + layout.skip + 1, noun="row",
         decimal=layout.decimal, findings=findings,
     )  # fmt: skip
+
+
+def _check_reach(path: Path) -> None:
+    """DataError where a sheet says that it reaches further than can be held: one stray cell far outside is enough, since
+    every cell up to it is read."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.namelist():
+            if not SHEET.fullmatch(entry):
+                continue
+            with archive.open(entry) as file:
+                found = REACH.search(file.read(HEAD_BYTES))
+            cells = _column(found[1]) * int(found[2]) if found else 0
+            if cells > CELLS_MAX:
+                last = f"{found[1].decode()}{found[2].decode()}" if found else ""
+                raise DataError(
+                    f"{path.name}: {entry.rsplit('/', 1)[-1]} reaches to cell {last}, {cells:,} cells; expected at most "
+                    f"{CELLS_MAX:,}: delete what lies far outside the table, or export it as CSV"
+                )
+
+
+def _column(letters: bytes) -> int:
+    """Number of a column from its letters.
+
+    >>> _column(b"A"), _column(b"XFD")
+    (1, 16384)
+    """
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - ord("A") + 1
+    return number
 
 
 def _sheet(reader: fastexcel.ExcelReader, name: str) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from service.ingest.times import parse_time
 
 PAGE = 100
 SENSORS_SHOWN = 3
+SHARE_MIN = 0.01  # of a sensor that is named
 
 AlarmJson = dict[str, Any]  # as GET /v1/alarms shows it
 
@@ -83,20 +84,26 @@ class AlarmWatch:
 
 
 def sentence(news: News) -> str:
-    """One line on an alarm: when, which machine, what, and which sensors.
+    """One line on an alarm: when, which machine, what, and which sensors; at its opening those of that tick, at its
+    end those behind all of it.
 
     >>> shares = [{"sensor": "flow", "share": 0.52}, {"sensor": "current", "share": 0.3}]
-    >>> alarm = {"equipment": "p1", "kind": "process", "start": "2026-01-01T00:00:00Z", "peak": 2.5, "sensors": shares}
-    >>> sentence(News("opened", alarm))
-    '2026-01-01T00:00:00Z  p1  alarm opened  score 2.50  flow 52%, current 30%'
+    >>> opening = {"score": 1.25, "sensors": shares[:1]}
+    >>> alarm = {"equipment": "p1", "kind": "process", "start": "2026-01-01T00:00:00Z", "opening": opening}
+    >>> sentence(News("opened", {**alarm, "peak": 2.5, "sensors": shares}))
+    '2026-01-01T00:00:00Z  p1  alarm opened  score 1.25  flow 52%'
     """
     alarm = news.alarm
     parts = [news.time, alarm["equipment"], f"{kind_word(alarm)} {news.event}"]
-    if news.event == "closed":
+    word, score, sensors = "peak", alarm["peak"], alarm["sensors"]
+    if news.event == "opened":
+        opening = alarm.get("opening") or {"score": score, "sensors": sensors}
+        word, score, sensors = "score", opening["score"], opening["sensors"]
+    else:
         parts.append(f"after {duration((parse_time(alarm['end']) - parse_time(alarm['start'])) / 1e6)}")
-    if alarm["peak"] is not None:
-        parts.append(f"{'score' if news.event == 'opened' else 'peak'} {alarm['peak']:.2f}")
-    return "  ".join([*parts, *filter(None, [sensors_text(alarm)])])
+    if score is not None:
+        parts.append(f"{word} {score:.2f}")
+    return "  ".join([*parts, *filter(None, [sensors_text(sensors)])])
 
 
 def kind_word(alarm: AlarmJson) -> str:
@@ -108,6 +115,11 @@ def kind_word(alarm: AlarmJson) -> str:
     return {"process": "alarm", "silent": "silence alarm"}.get(alarm["kind"], f"{alarm['kind']} alarm")
 
 
-def sensors_text(alarm: AlarmJson) -> str:
-    """The sensors that it is owed to, with their shares."""
-    return ", ".join(f"{found['sensor']} {found['share']:.0%}" for found in alarm["sensors"][:SENSORS_SHOWN])
+def sensors_text(sensors: Sequence[dict[str, Any]]) -> str:
+    """Sensors with their shares, the first few of those that have one to speak of.
+
+    >>> sensors_text([{"sensor": "flow", "share": 0.985}, {"sensor": "speed", "share": 0.004}])
+    'flow 98%'
+    """
+    told = [found for found in sensors if found["share"] >= SHARE_MIN]
+    return ", ".join(f"{found['sensor']} {found['share']:.0%}" for found in told[:SENSORS_SHOWN])

@@ -72,7 +72,7 @@ def machine_table(title: str, machines: Sequence[Latest], alarms: Sequence[Alarm
     open_alarms = {alarm["equipment"]: alarm for alarm in alarms}
     for latest in machines[:MACHINES_SHOWN]:
         alarm = open_alarms.get(latest.equipment)
-        owed = Text(f"{kind_word(alarm)}: {sensors_text(alarm)}" if alarm else "", style="red")
+        owed = Text(f"{kind_word(alarm)}: {sensors_text(alarm['sensors'])}" if alarm else "", style="red")
         table.add_row(latest.equipment, bar(latest), figure(latest), owed)
     if len(machines) > MACHINES_SHOWN:
         table.caption = f"and {len(machines) - MACHINES_SHOWN} more machines"

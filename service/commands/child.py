@@ -22,6 +22,7 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.05
 LOG_LINES = 10
+TETHER = "service.commands.tether"
 LISTENING = re.compile(r"listening on (http://\S+)")
 
 
@@ -56,18 +57,21 @@ class Child:
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self.process.kill()
             self.process.wait()
+        finally:
+            if self.process.stdin:
+                self.process.stdin.close()
 
 
 @contextmanager
 def serving(folder: Path, model: Path, port: int) -> Iterator[Child]:
     """A service with `model` whose clock is that of the data, ready, on `port` (0: any free one), its data and its log
-    in `folder`; ended with the block, whatever ends that."""
+    in `folder`; ended with the block, whatever ends that, and with this process."""
     log = folder / "serve.log"
     with log.open("wb") as file:
         options = {"model": model, "data-dir": folder / "data", "host": HOST, "port": port, "clock": "event"}
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "service", "serve", *(f"--{name}={value}" for name, value in options.items())],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-m", TETHER, "serve", *(f"--{name}={value}" for name, value in options.items())],
+            stdin=subprocess.PIPE,  # closed with us
             stdout=file,
             stderr=file,
             env=environment(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,31 +17,71 @@ UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 
 
 class Told(Protocol):
-    """Called with what is being done and the share of it that is."""
+    """Called with what is being done and the share of it that is; `aside` is for what is printed meanwhile."""
 
     def __call__(self, stage: str, share: float) -> None: ...
+    def aside(self) -> AbstractContextManager[object]: ...
+
+
+class _Bar:
+    """A bar on standard error."""
+
+    def __init__(self, title: str, bar: Progress) -> None:
+        self._title, self._bar, self._task = title, bar, bar.add_task(title, total=1.0)
+
+    def __call__(self, stage: str, share: float) -> None:
+        self._bar.update(self._task, description=f"{self._title}: {stage}", completed=share)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The bar is gone, its line ended, while the block prints; then it is there again, below."""
+        self._bar.stop()
+        yield
+        self._bar.start()
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Told]:
-    """A bar on standard error while the block runs, where that is a terminal; what is printed meanwhile goes where it
-    would have gone."""
+    """A bar while the block runs, where standard error is a terminal and standard output no pipe: what comes out of
+    that may well be shown on the same line."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),
-    ) as bar:
-        task = bar.add_task(title, total=1.0)
-        yield lambda stage, share: bar.update(task, description=f"{title}: {stage}", completed=share)
+    shown = console.is_terminal and not _piped(sys.stdout)
+    with Progress(*columns, console=console, transient=True, disable=not shown, redirect_stdout=False) as bar:
+        yield _Bar(title, bar)
+
+
+def _piped(file: TextIO) -> bool:
+    try:
+        return stat.S_ISFIFO(os.fstat(file.fileno()).st_mode)
+    except OSError:  # no file at all
+        return False
 
 
 def facts(lines: list[tuple[str, str]]) -> None:
-    """Lines of a name and what there is to say of it, aligned."""
-    print("\n".join(aligned(lines)))
+    """Lines of a name and what there is to say of it, aligned; on a terminal no word of them is broken."""
+    if not sys.stdout.isatty():
+        print("\n".join(aligned(lines)))
+        return
+    width, head = Console().width, max(len(name) for name, _ in lines) + 2
+    print("\n".join(hanging(name.ljust(head), text, width) for name, text in lines))
+
+
+def hanging(head: str, text: str, width: int) -> str:
+    """`text` beside `head` in lines of at most `width`, broken between words.
+
+    >>> print(hanging("pump-1  ", "found after 20 s", 18))
+    pump-1  found
+            after 20 s
+    """
+    return textwrap.fill(
+        text,
+        max(width, len(head) + 1),
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -25,7 +25,7 @@ from models.train import Options, Training, train
 from service.client import Client, ServiceError
 from service.commands.board import board_for
 from service.commands.child import Child, serving, usable_port
-from service.commands.console import duration
+from service.commands.console import duration, hanging
 from service.commands.fault_report import compare, lines
 from service.commands.playback import Playback
 from service.commands.stream import Machine, RealWall, Stream
@@ -38,6 +38,7 @@ OPTIONS = Options(false_alarm_rate=0.002, name="pumps")
 STREAM_SECONDS = 120.0  # where the demo does not end by itself
 STREAM_SHARE = 0.95  # of --seconds; the rest is for a slow machine
 WATCH_SECONDS = 0.5
+STEP_WIDTH = 10  # of the words at the start of a line
 
 
 def run(seconds: float, port: int) -> None:
@@ -48,25 +49,28 @@ def run(seconds: float, port: int) -> None:
         model = prepare(folder / "pumps")
         port, refusal = usable_port(port)
         if refusal:
-            say(f"{refusal}; taking a free one")
+            say("note", f"{refusal}; taking a free one")
         with serving(folder, model, port) as child:
-            say(f"serving  {child.url}   look at {child.url}/docs  {child.url}/v1/alarms  {child.url}/metrics")
+            say("serving", f"{child.url}   look at {child.url}/docs  {child.url}/v1/alarms  {child.url}/metrics")
             with suppress(KeyboardInterrupt):
                 show(child, seconds)
                 if not seconds:
                     stay(child)
+            if not seconds:
+                print()  # after the ^C that a terminal shows
 
 
 def prepare(out: Path) -> Path:
     """Simulate normal operation and train on it; the folder of the model."""
-    say(f"simulate {MACHINES} pumps, {NORMAL_TICKS:,} readings each, one every {INTERVAL_SECONDS} s, nothing wrong")
+    say("simulate", f"{MACHINES} pumps, {NORMAL_TICKS:,} readings each, one every {INTERVAL_SECONDS} s, nothing wrong")
     fleet = simulate(MACHINES, NORMAL_TICKS, INTERVAL_SECONDS, NORMAL_START, faults=(), seed=SEED)
     training = trained(fleet)
     calibration, manifest = training.calibration, training.manifest
     say(
-        f"train    {manifest.fit.rows:,} rows x {len(manifest.sensors)} sensors in {training.seconds:.1f} s: memory of "
+        "train",
+        f"{manifest.fit.rows:,} rows x {len(manifest.sensors)} sensors in {training.seconds:.1f} s: memory of "
         f"{manifest.p} values; {calibration.kept:.2%} of held-out rows over the threshold "
-        f"({calibration.budget:.2%} promised), blocks {'agree' if calibration.supported else 'do not agree'}"
+        f"({calibration.budget:.2%} promised), blocks {'agree' if calibration.supported else 'do not agree'}",
     )
     artifact.save(manifest, training.detector, training.drift, out)
     return out
@@ -85,7 +89,7 @@ def show(child: Child, seconds: float) -> None:
     stream = Stream(fleet.sensors, machines)
     span = STREAM_TICKS * INTERVAL_SECONDS
     speed = span / (seconds * STREAM_SHARE if seconds else STREAM_SECONDS)
-    say(f"stream   a later day with {len(fleet.faults)} faults, {duration(span)} at {speed:,.0f} times real speed")
+    say("stream", f"a later day with {len(fleet.faults)} faults, {duration(span)} at {speed:,.0f} times real speed")
     client = Client(child.url)
     playback = Playback(client, stream, speed, RealWall())
     try:
@@ -116,20 +120,20 @@ def tell(playback: Playback, fleet: Fleet) -> None:
     tally = playback.tally
     rate = tally.sent / tally.seconds if tally.seconds else 0.0
     print()
-    say(f"streamed {tally.sent:,} of {tally.total:,} readings in {tally.seconds:.1f} s, {rate:,.0f} a second")
-    print("\n".join(lines(compare(fleet, playback.watch.alarms, tally.time))), flush=True)
+    say("streamed", f"{tally.sent:,} of {tally.total:,} readings in {tally.seconds:.1f} s, {rate:,.0f} a second")
+    print("\n".join(lines(compare(fleet, playback.watch.alarms, tally.time), Console().width)), flush=True)
 
 
 def stay(child: Child) -> None:
     """Until Ctrl-C, or the service ends."""
-    say(f"still serving at {child.url}; Ctrl-C ends it")
+    say("serving", f"still at {child.url}; Ctrl-C ends it")
     while True:
         child.check(grace_seconds=WATCH_SECONDS)
 
 
-def say(text: str) -> None:
-    """One line, at once."""
-    print(text, flush=True)
+def say(step: str, text: str) -> None:
+    """What is being done, at once, in lines that no terminal breaks inside a word."""
+    print(hanging(step.ljust(STEP_WIDTH), text, Console().width), flush=True)
 
 
 @contextmanager

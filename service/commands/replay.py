@@ -15,7 +15,7 @@ from models.data import DataOptions, Recording, Series, read
 from service.client import Client, ServiceError
 from service.commands.alarm_watch import News, sentence
 from service.commands.console import Told, aligned, notice, progress
-from service.commands.playback import Playback, Tally
+from service.commands.playback import Playback, Step, Tally
 from service.commands.remedy import mismatch, pace, refusal, seen_before
 from service.commands.stream import Machine, RealWall, Stream
 from service.status import STATUS_NAMES
@@ -41,12 +41,14 @@ def run(data: Sequence[Path], url: str, speed: float, data_options: DataOptions,
             recording = read(data, data_options)
             stream, models = stream_of(recording), client.models()
             check(mismatch(models, stream.sensors))
-            tell(pace(models, recording.interval))
+            with told.aside():
+                tell(pace(models, recording.interval))
             playback = Playback(client, stream, speed, RealWall())
             try:
                 play(playback, output, told)
             finally:
-                output.summary(playback.tally)
+                with told.aside():
+                    output.summary(playback.tally)
         tell(seen_before(playback.tally))
         check(refusal(playback.tally, models, stream.sensors))
     finally:
@@ -57,15 +59,22 @@ def play(playback: Playback, output: Output, told: Told) -> None:
     """To its end, or to Ctrl-C."""
     try:
         for step in playback.steps():
-            for complaint in step.complaints:
-                notice(complaint)
-            for news in step.news:
-                output.news(news)
+            if step.complaints or step.news:
+                with told.aside():
+                    show(step, output)
             told("streaming", playback.tally.sent / max(playback.tally.total, 1))
     except KeyboardInterrupt:
-        for news in playback.news():
-            output.news(news)
+        with told.aside():
+            show(Step([], playback.news(), []), output)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def show(step: Step, output: Output) -> None:
+    """What it has brought."""
+    for complaint in step.complaints:
+        notice(complaint)
+    for news in step.news:
+        output.news(news)
 
 
 def check(obstacle: str) -> None:

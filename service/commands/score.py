@@ -1,24 +1,22 @@
-"""`limen score` and `limen evaluate`: whole files through a model, as serving would score them."""
+"""`limen score`: whole files through a model, as serving would score them."""
 
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
 from models.artifact import LoadedModel, load
 from models.backfill import Backfill, arrange, columns_of, score_series
-from models.contract import Bools, DataError
+from models.contract import Bools, Floats32
 from models.data import DataOptions, Recording, Series, read
-from models.evaluate import Evaluation, pool
-from service.commands.console import facts, notice, progress
+from service.commands.console import notice, progress
 from service.commands.remedy import other_pace
 
 IN_WORDS = {"excluded": "unscored", "bad_time": "rejected", "conflict": "rejected"}  # status of a row -> of a reading
@@ -40,15 +38,6 @@ def score(model: Path, data: Sequence[Path], out: Path | None, data_options: Dat
     scored = score_files(model, data, data_options)
     with out.open("w", encoding="utf-8", newline="") if out else nullcontext(sys.stdout) as file:
         write_csv(scored, file)
-
-
-def evaluate(model: Path, data: Sequence[Path], data_options: DataOptions, as_json: bool) -> None:
-    """Compare scores with labels."""
-    evaluation = evaluation_of(score_files(model, data, data_options))
-    if as_json:
-        print(json.dumps(evaluation.as_dict(), indent=1))
-    else:
-        facts(summary(evaluation.as_dict()))
 
 
 def score_files(model: Path, data: Sequence[Path], data_options: DataOptions) -> Scored:
@@ -93,18 +82,27 @@ def _say_what_differs(model: LoadedModel, recording: Recording) -> None:
         notice(finding.text)
 
 
+def texts(values: Floats32) -> list[str]:
+    """Each as the shortest text that gives back the same float32, nothing where there is none.
+
+    >>> texts(np.array([0.1, 2 / 3, np.nan], np.float32))
+    ['0.1', '0.6666667', '']
+    """
+    found: list[str] = np.where(np.isnan(values), "", values.astype(str)).tolist()
+    return found
+
+
 def write_csv(scored: Scored, file: TextIO) -> None:
     """One line for each input row in its order; rows outside --rows are left out."""
     recording, sensors = scored.recording, scored.model.detector.sensors
     lines: dict[int, tuple[str, str, str, str, str]] = {}
     for series, result, through in zip(recording.series, scored.results, scored.fed, strict=True):
-        columns = (result.status, result.score.tolist(), result.p_value.tolist(), result.alarm.tolist(), result.top)
+        columns = (result.status, texts(result.score), texts(result.p_value), result.alarm.tolist(), result.top)
         for row, status, score, p_value, alarm, top in zip(series.row[through].tolist(), *columns, strict=True):
-            judged = score == score
             lines[row] = (
                 status,
-                repr(score) if judged else "",
-                repr(p_value) if judged else "",
+                score,
+                p_value,
                 "1" if alarm else "0",
                 sensors[top] if top >= 0 else "",
             )
@@ -116,28 +114,3 @@ def write_csv(scored: Scored, file: TextIO) -> None:
             continue
         rest = lines.get(row, (IN_WORDS.get(found, found), "", "", "0", ""))
         writer.writerow((recording.row_time[row], recording.row_equipment[row], *rest))
-
-
-def evaluation_of(scored: Scored) -> Evaluation:
-    """Scores against labels, pooled over machines and files."""
-    parts = []
-    for series, result, through in zip(scored.recording.series, scored.results, scored.fed, strict=True):
-        if series.label is None:
-            raise DataError("the data has no labels; name their column with --label")
-        used = series.use[through]
-        parts.append((result.score[used], series.label[through][used], series.time[through][used]))
-    return pool(parts)
-
-
-def summary(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The figures, line by line."""
-    lines = []
-    for name, value in found.items():
-        if isinstance(value, list):
-            detected = sum(1 for episode in value if episode.get("detected"))
-            lines.append((name, f"{detected} of {len(value)} detected"))
-        elif isinstance(value, float):
-            lines.append((name.replace("_", " "), f"{value:.4f}"))
-        else:
-            lines.append((name.replace("_", " "), "undefined" if value is None else f"{value}"))
-    return lines

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any
 from models import artifact
 from models.contract import MICROSECONDS, ModelError
 from models.data import DataOptions, Recording, Series, read, segments
-from models.exports.findings import some
+from models.exports.findings import plural, some
+from models.exports.intervals import refuse_other_intervals
 from models.exports.timestamps import rfc3339
 from models.gaps import gap_reset_ticks, on_grid
+from models.manifest import Manifest, Sensor
 from models.preprocess import Segment
 from models.train import Options, Training, train
 from service.commands.console import facts, progress
@@ -36,6 +40,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
     with progress("training") as told:
         told("reading", 0.0)
         recording = read(data, data_options)
+        refuse_other_intervals(recording.series, recording.interval)
         parts = normal_segments(recording, options)
         options = replace(options, name=options.name or name_of(out), version=version)
         used = sum(part.rows for part in parts)
@@ -58,7 +63,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
 
 
 def normal_segments(recording: Recording, options: Options) -> list[Segment]:
-    """Ticks to train on, machine by machine, rows labelled as faulty left out; a tick that did not come has no value."""
+    """Ticks to train on, machine by machine, without rows labelled as faulty; a tick that did not come has no value."""
     gap = gap_reset_ticks(options.shape.window) * recording.interval
     found = [
         Segment(series.equipment, on_grid(series.time[part], series.values[part], recording.interval))
@@ -108,8 +113,8 @@ def next_version(out: Path) -> int:
 
 
 def window(recording: Recording) -> tuple[str, str]:
-    """First and last time of the recording."""
-    times = [series.time for series in recording.series if len(series.time)]
+    """First and last time of the rows that are used."""
+    times = [series.time[series.use] for series in recording.series if series.use.any()]
     if not times:
         return "", ""
     return rfc3339(min(int(t[0]) for t in times)), rfc3339(max(int(t[-1]) for t in times))
@@ -123,15 +128,17 @@ def report(trained: Trained) -> list[tuple[str, str]]:
     lines = [
         (
             "rows",
-            f"{manifest.fit.rows:,} used of {recording.rows:,}, in {len(trained.parts)} stretch(es) without a gap",
+            f"{manifest.fit.rows:,} used of {recording.rows:,}, in {plural(len(trained.parts), 'stretch', 'es')} "
+            "without a gap",
         ),
+        ("time", f"{' to '.join(manifest.fit.window)}, one tick every {manifest.interval / MICROSECONDS:g} s"),
         ("machines", f"{len(machines)}: {some(machines)}"),
-        ("sensors", f"{len(recording.sensors)}, one tick every {manifest.interval / MICROSECONDS:g} s"),
+        ("sensors", f"{len(manifest.sensors)}: {some([with_unit(s) for s in manifest.sensors])}"),
     ]
     if faulty := labelled(recording):
-        lines.append(("left out", f"{faulty:,} rows that are labelled as faulty"))
+        lines.append(("left out", f"{plural(faulty, 'row')} labelled as faulty"))
     if short := sum(int(series.use.sum()) for series in recording.series) - faulty - manifest.fit.rows:
-        lines.append(("left out", f"{short:,} rows in stretches of {2 * manifest.L} ticks or less"))
+        lines.append(("left out", f"{plural(short, 'row')} in stretches of {2 * manifest.L} ticks or less"))
     constant = [s.name for s in manifest.sensors if s.constant]
     if constant:
         lines.append(("constant", f"{some(constant)}: any movement will be news"))
@@ -140,7 +147,7 @@ def report(trained: Trained) -> list[tuple[str, str]]:
         lines.append(
             ("missing cells", f"{training.missing_cells:,} ({share:.1%}), estimated and left out of residuals")
         )
-    lines += [("found", finding.text) for finding in recording.findings]
+    lines += [("found", f.text) for f in recording.findings if f.kind != "constant" or f.count > len(constant)]
     lines += [
         (
             "memory",
@@ -157,9 +164,27 @@ def report(trained: Trained) -> list[tuple[str, str]]:
             f"{calibration.kept:.2%} of {calibration.rows:,} at or over it (promised {calibration.budget:.2%})",
         ),
         ("blocks", blocks_sentence(training)),
-        ("model", f"{manifest.name} version {manifest.version} in {trained.out}"),
+        ("model", f"{manifest.name} version {manifest.version} in {trained.out}{replaced_sentence(manifest)}"),
+        ("next", f"limen serve --model {shlex.quote(str(trained.out))}"),
     ]
     return lines
+
+
+def with_unit(sensor: Sensor) -> str:
+    """A sensor, and its unit where it has one."""
+    return f"{sensor.name} ({sensor.unit})" if sensor.unit else sensor.name
+
+
+def replaced_sentence(manifest: Manifest) -> str:
+    """Which version was in the folder before."""
+    return f", in place of version {manifest.version - 1}" if manifest.version > 1 else ""
+
+
+def rows_wanted(training: Training) -> int:
+    """Normal rows that it takes until each block can show one tick of the budget, with as many left out as now."""
+    calibration = training.calibration
+    left_out = training.manifest.fit.rows - calibration.rows
+    return math.ceil(len(calibration.block_kept) / calibration.budget) + left_out
 
 
 def blocks_sentence(training: Training) -> str:
@@ -169,7 +194,8 @@ def blocks_sentence(training: Training) -> str:
         reasons = []
         if training.sensors_unsettled:
             reasons.append(
-                f"the level of {some(training.sensors_unsettled)} wanders from block to block, as while warming up"
+                f"the level of {some(training.sensors_unsettled)} wanders from block to block, as while warming up, or "
+                "in a recording shorter than its own daily cycle"
             )
         if calibration.spread > 1 and not reasons:
             reasons.append(f"their thresholds differ {calibration.spread:.1f}-fold")
@@ -180,8 +206,10 @@ def blocks_sentence(training: Training) -> str:
     worst = calibration.block_kept.max()
     sentence = f"agree: {len(calibration.block_kept)} blocks, each held out in turn, keep {worst:.2%} or less"
     if calibration.provisional:
-        wanted = int(len(calibration.block_kept) / calibration.budget)
-        sentence += f". The budget is rarer than a block can show: provisional until there are {wanted:,} normal rows"
+        sentence += (
+            ". The budget is rarer than a block can show: provisional until there are "
+            f"{rows_wanted(training):,} normal rows"
+        )
     return sentence
 
 
@@ -192,12 +220,15 @@ def as_dict(trained: Trained) -> dict[str, Any]:
     return {
         "model": manifest.name,
         "version": manifest.version,
+        "replaced_version": manifest.version - 1 or None,
         "folder": str(trained.out),
         "rows": recording.rows,
         "rows_used": manifest.fit.rows,
         "segments": len(trained.parts),
         "equipment": list(training.detector.equipment),
         "sensors": list(recording.sensors),
+        "from": manifest.fit.window[0],
+        "to": manifest.fit.window[1],
         "constant": [s.name for s in manifest.sensors if s.constant],
         "rows_labelled_faulty": labelled(recording),
         "missing_cells": training.missing_cells,
@@ -215,5 +246,6 @@ def as_dict(trained: Trained) -> dict[str, Any]:
         "blocks_spread": calibration.spread,
         "sensors_unsettled": list(training.sensors_unsettled),
         "provisional": calibration.provisional,
+        "rows_wanted": rows_wanted(training) if calibration.provisional else None,
         "findings": [{"kind": f.kind, "text": f.text} for f in recording.findings],
     }

@@ -10,6 +10,7 @@ from safetensors.numpy import load, save
 from models import artifact
 from models.artifact import MANIFEST, TENSORS
 from models.contract import ModelError
+from models.manifest import hash_arrays
 from models.train import Training
 from tests.builders import process, trained
 
@@ -109,6 +110,19 @@ def test_a_changed_field_is_refused(folder: Path) -> None:
         ({"statistics": ["other"]}, "statistics are"),
         ({"version": 0}, "version is 0"),
         ({"winsor_cap": -1.0}, "winsor_cap"),
+        ({"winsor_cap": 1e300}, "winsor_cap is 1e\\+300; expected a positive number within"),
+        ({"combining_scale": 1e-60}, "combining_scale is 1e-60"),
+        ({"warmup_ticks": 2**40}, "warmup_ticks is 1099511627776; expected 1 to"),
+        ({"interval": 2**62}, "interval is 4611686018427387904 microseconds; expected 1 to"),
+        ({"gap_reset": 2**80}, "gap_reset is 1208925819614629174706176 microseconds; expected 1 to"),
+        ({"gap_reset": 366 * 86_400_000_000}, "gap_reset is .* expected 1 to 10000000000, 10000 intervals"),
+        ({"kind": "pca"}, "kind is 'pca'; this program knows 'lmn'"),
+        ({"L": 0}, "L is 0; expected 1 or more"),
+        ({"g": 0.0}, "g is 0.0; expected more than 0 and at most 1"),
+        ({"g": 1.5}, "g is 1.5"),
+        ({"basis_id": "other"}, "basis_id is 'other'; the tensors and sensors make it"),
+        ({"memory_id": "other"}, "memory_id is 'other'"),
+        ({"equipment": ["machine\n"]}, "expected a name without control characters"),
         ({"p": 9}, r"tensor 'W_mm' is float32 \(8, 8\); expected float32 \(9, 9\)"),
     ],
 )
@@ -116,6 +130,54 @@ def test_a_manifest_that_makes_no_sense_is_refused(folder: Path, changes: dict[s
     resign(folder, **changes)
     with pytest.raises(ModelError, match=reason):
         artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": ""}, "sensor with an empty name"),
+        ({"name": "flow\n"}, r"sensor 'flow\\n'; expected a name without control characters"),
+        ({"name": "sensor-0"}, "sensor 'sensor-0' occurs twice"),
+        ({"name": "x" * 2000}, "sensor name of 2000 characters"),
+        ({"unit": "\x00"}, "expected no control characters"),
+        ({"scale": 1e-320}, "bad scale: 1e-320; expected a positive number whose inverse is finite"),
+        ({"scale": -1.0}, "bad scale"),
+        ({"resolution": 0.0}, "bad resolution"),
+    ],
+)
+def test_a_sensor_that_no_reading_can_meet_is_refused(folder: Path, changes: dict[str, object], reason: str) -> None:
+    sensors = json.loads((folder / MANIFEST).read_text())["sensors"]
+    resign(folder, sensors=[sensors[0], sensors[1] | changes, *sensors[2:]])
+    with pytest.raises(ModelError, match=reason):
+        artifact.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"budget": 0.0}, "budget is 0.0; expected a share between 0 and 1"),
+        ({"budget": 1.0}, "budget is 1.0"),
+        ({"kept": 1.5}, "a share is not within 0 and 1"),
+        ({"interval": [0.5, 0.9]}, "interval is .* expected it around kept"),
+        ({"quantiles": []}, "quantiles do not ascend"),
+        ({"quantiles": [[0.9, 0.8], [0.5, 0.9]]}, "quantiles do not ascend"),
+        ({"quantiles": [[0.5, 0.8], [0.9, 0.7]]}, "quantiles do not ascend"),
+        ({"block_length": 0}, "block_length is 0"),
+    ],
+)
+def test_a_promise_that_is_none_is_refused(folder: Path, changes: dict[str, object], reason: str) -> None:
+    (record,) = json.loads((folder / MANIFEST).read_text())["calibration"]
+    resign(folder, calibration=[record | changes])
+    with pytest.raises(ModelError, match=reason):
+        artifact.load(folder)
+
+
+def test_the_manifest_says_how_high_held_out_scores_are_and_what_the_blocks_kept(training: Training) -> None:
+    (record,) = training.manifest.calibration
+    assert [level for level, _ in record.quantiles] == [0.5, 0.9, 0.95, 0.99, 0.999]
+    assert record.quantiles[3][1] == pytest.approx(np.quantile(training.calibration.scores, 0.99))
+    assert record.interval == (min(record.block_kept), max(record.block_kept))
+    assert record.interval[0] <= record.kept <= record.interval[1]
 
 
 def test_an_unknown_field_is_refused(folder: Path) -> None:
@@ -145,6 +207,19 @@ def test_a_manifest_that_is_none_is_refused(folder: Path, content: bytes) -> Non
         ({"knots": np.array([2, 1], np.float32), "p_values": np.array([1, 0.5, 0.1], np.float32)}, "knots"),
         ({"quantiles": np.array([1, 1, 0, 1], np.float32)}, "not positive"),
         ({"precision": np.triu(np.ones((4, 4), np.float32))}, "not symmetric"),
+        ({"precision": -np.eye(4, dtype=np.float32)}, "not positive definite"),
+        ({"precision": np.zeros((4, 4), np.float32)}, "not positive definite"),
+        ({"precision": np.eye(4, dtype=np.float32) * np.float32(1e38)}, "not finite when the model is tried out"),
+        ({"quantiles": np.full(4, 3.4e38, np.float32)}, "not positive, or not finite once combined"),
+        ({"drift.mean": np.zeros(9, np.float32)}, r"'drift.mean' is float32 \(9,\); expected float32 \(8,\)"),
+        ({"drift.whitening": np.eye(9, dtype=np.float32)}, r"'drift.whitening' is float32 \(9, 9\)"),
+        ({"drift.cells": np.zeros((3, 48), np.float32)}, r"'drift.cells' is float32 \(3, 48\)"),
+        ({"drift.mean": np.zeros(8)}, "'drift.mean' is float64"),
+        ({"drift.mean": None}, "no tensor 'drift.mean'"),
+        ({"drift.foo": np.zeros(8, np.float32)}, "unknown tensor 'drift.foo'"),
+        ({"W_mh": np.zeros((4, 8), np.float32)}, "W_mh has no use without W_xh"),
+        ({"b_h": np.zeros(4, np.float32)}, "b_h has no use without W_xh"),
+        ({"tanh": np.zeros(4, np.bool_)}, "tanh has no use without W_xh"),
     ],
 )
 def test_tensors_that_cannot_serve_are_refused(
@@ -153,6 +228,42 @@ def test_tensors_that_cannot_serve_are_refused(
     retensor(folder, **changes)
     with pytest.raises(ModelError, match=reason):
         artifact.load(folder)
+
+
+@pytest.mark.parametrize(("name", "factor"), [("W_mo", 1e38), ("W_mo", 1e25), ("W_hm", 1e30), ("b_o", 1e30)])
+def test_finite_weights_whose_products_are_not_finite_are_refused(folder: Path, name: str, factor: float) -> None:
+    weight = load((folder / TENSORS).read_bytes())[name]
+    big = (weight / np.abs(weight).max() * factor).astype(np.float32)
+    memory = {"W_hm": big} if name == "W_hm" else {}
+    if memory:
+        tensors = load((folder / TENSORS).read_bytes())
+        resign(folder, memory_id=hash_arrays(big, tensors["W_mm"]))
+    retensor(folder, **{name: big})
+    with pytest.raises(ModelError, match="not finite when the model is tried out"):
+        artifact.load(folder)
+
+
+def test_a_model_that_runs_away_where_ticks_do_not_come_is_refused(folder: Path) -> None:
+    tensors = load((folder / TENSORS).read_bytes())
+    into = np.full_like(tensors["W_hm"], 1e4)
+    resign(folder, memory_id=hash_arrays(into, tensors["W_mm"]), gap_reset=64_000_000)
+    retensor(folder, W_hm=into, W_mo=np.full_like(tensors["W_mo"], 1e4))
+    with pytest.raises(ModelError, match="tried out"):
+        artifact.load(folder)
+
+
+def test_other_centres_are_another_basis(folder: Path) -> None:
+    centres = load((folder / TENSORS).read_bytes())["centres"]
+    retensor(folder, centres=centres + 1)
+    with pytest.raises(ModelError, match="basis_id"):
+        artifact.load(folder)
+
+
+def test_what_would_be_refused_is_not_saved(training: Training, tmp_path: Path) -> None:
+    manifest = msgspec.structs.replace(training.manifest, warmup_ticks=2**40)
+    with pytest.raises(ModelError, match="warmup_ticks"):
+        artifact.save(manifest, training.detector, training.drift, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_file_that_is_too_large_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,6 +83,8 @@ def test_a_repeated_time_with_equal_values_is_a_duplicate_and_with_others_a_conf
         ("conflict", 1),
     ]
     assert found.series[0].values[3].tolist() == [3, 1.5]
+    assert "2 rows repeat a time with the same values" in found.findings[1].text
+    assert "1 row repeats a time with other values" in found.findings[2].text
 
 
 def test_a_repeated_time_fills_in_what_is_missing(tmp_path: Path) -> None:
@@ -156,6 +158,21 @@ def test_an_option_that_cannot_be_followed_is_refused_by_its_name(
 ) -> None:
     with pytest.raises(DataError, match=message):
         recorded(tmp_path, HEADER, *rows(3), **options)
+
+
+def test_a_misspelt_name_is_said_before_what_comes_of_it(tmp_path: Path) -> None:
+    lines = [f"{row},smith" for row in rows(3)]
+    with pytest.raises(DataError, match="--ignore names 'operater', which is no column; did you mean 'operator'"):
+        recorded(tmp_path, HEADER + ",operator", *lines, ignore=("operater",))
+    with pytest.raises(DataError, match="text and no number in 'operator'"):
+        recorded(tmp_path, HEADER + ",operator", *lines, ignore=("flow",))
+
+
+def test_a_name_to_ignore_may_be_in_another_file(tmp_path: Path) -> None:
+    first = written(tmp_path, HEADER + ",batch", *(f"{row},x" for row in rows(2)), name="a.csv")
+    second = written(tmp_path, HEADER + ",batches", *(f"{row},x" for row in rows(2)), name="b.csv")
+    with pytest.raises(DataError, match=r"a\.csv: text and no number in 'batch'"):
+        read([first, second], DataOptions(ignore=("batches",)))
 
 
 def test_no_file_at_all_is_refused() -> None:

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from models.disk import write_durably
+from models.disk import remove, remove_leftovers, write_durably
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -24,3 +24,15 @@ def test_where_the_disk_fails_the_old_content_stands(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path], "what could not be written makes room again"
+
+
+def test_leftovers_are_removed_whatever_they_are_and_nothing_else(tmp_path):
+    (tmp_path / ".a-file").write_bytes(b"")
+    (tmp_path / ".a-folder").mkdir()
+    (tmp_path / ".a-folder" / "inner").write_bytes(b"")
+    (tmp_path / ".a-link").symlink_to(tmp_path)
+    (tmp_path / ".b-file").write_bytes(b"")
+    remove_leftovers(tmp_path, ".a-*")
+    assert list(tmp_path.iterdir()) == [tmp_path / ".b-file"]
+    remove(tmp_path / "nowhere")

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.contract import DataError
-from models.evaluate import Evaluation, average_precision, evaluate, pool
+from models.evaluate import RECOVERY_TICKS, Evaluation, Part, average_precision, evaluate, pool
 from tests import naive
 
 SECOND = 1_000_000
@@ -150,7 +150,70 @@ def test_lengths_that_differ_and_missing_labels_are_refused() -> None:
         evaluate(np.zeros(3), np.zeros(2))
     with pytest.raises(DataError, match="time has shape"):
         evaluate(np.zeros(3), np.zeros(3), np.zeros(2, np.int64))
+    with pytest.raises(DataError, match="alarm has shape"):
+        pool([Part(np.zeros(3), np.zeros(3), None, np.zeros(2, np.bool_))])
     with pytest.raises(DataError, match="warming has shape"):
         evaluate(np.zeros(3), np.zeros(3), warming=np.zeros(2, np.bool_))
     with pytest.raises(DataError, match="label of row 1 is nan"):
         evaluate(np.zeros(3), np.array([0, NAN, 1]))
+
+
+def test_an_episode_has_its_highest_score_and_where_it_was() -> None:
+    first, second = found([0, 1.5, NAN, 4, 0, NAN], [0, 1, 1, 1, 0, 1]).episodes
+    assert (first.peak, first.peak_row) == (4.0, 3)
+    assert (second.peak, second.peak_row) == (None, None)
+
+
+def alarmed(score: list[float], label: list[int], alarm: list[int], seconds: int | None = None) -> Evaluation:
+    time = None if seconds is None else np.arange(len(score)) * seconds * SECOND
+    return pool([Part(np.array(score), np.array(label), time, np.array(alarm, np.bool_))])
+
+
+def test_an_alarm_is_false_where_it_holds_no_labelled_tick() -> None:
+    counts = alarmed([0, 2, 0, 0, 2, 2, 0, 2], [0, 0, 0, 0, 0, 1, 0, 0], [0, 1, 0, 0, 1, 1, 0, 1]).alarm_counts
+    assert counts is not None
+    assert (counts.alarms, counts.false_alarms, counts.false_alarms_in_recovery) == (3, 2, 1)
+    assert counts.normal_time_in_alarm == pytest.approx(3 / 7)
+
+
+def test_the_quiet_time_before_an_alarm_closes_is_no_part_of_it() -> None:
+    """A fault that begins while an old alarm only waits to be closed does not make that alarm a true one."""
+    counts = alarmed([2, 0, 0, 0, 0], [0, 0, 1, 1, 0], [1, 1, 1, 0, 0]).alarm_counts
+    assert counts is not None
+    assert (counts.alarms, counts.false_alarms) == (1, 1)
+
+
+def test_false_alarms_are_counted_a_machine_and_day_of_normal_time() -> None:
+    counts = alarmed([2] + [0] * 47, [0] * 24 + [1] * 24, [1] + [0] * 47, seconds=3600).alarm_counts
+    assert counts is not None
+    assert counts.false_alarms_per_machine_day == 1.0
+    without = alarmed([2, 0], [0, 0], [1, 0]).alarm_counts
+    assert without is not None
+    assert without.false_alarms_per_machine_day is None
+
+
+def test_where_a_part_has_no_alarms_none_are_counted() -> None:
+    one, other = Part(np.zeros(2), np.zeros(2), None, np.zeros(2, np.bool_)), Part(np.zeros(2), np.zeros(2))
+    assert pool([one, other]).alarm_counts is None
+    assert "false_alarms" not in pool([one, other]).as_dict()
+    assert pool([one]).as_dict()["false_alarms"] == 0
+
+
+def test_ticks_after_an_episode_are_counted_as_normal_and_told_apart() -> None:
+    after = [2.0] * 10 + [0.0] * (RECOVERY_TICKS + 40)
+    evaluation = found([0, 0, 2, 2, *after, 2], [0, 0, 1, 1, *(0 for _ in after), 0])
+    assert (evaluation.recovery_ticks, evaluation.false_positives_in_recovery) == (RECOVERY_TICKS, 10)
+    assert evaluation.false_alarm_rate == pytest.approx(11 / (len(after) + 3))
+    assert evaluation.false_alarm_rate_in_recovery == pytest.approx(10 / RECOVERY_TICKS)
+    assert evaluation.false_alarm_rate_outside_recovery == pytest.approx(1 / (len(after) + 3 - RECOVERY_TICKS))
+
+
+def test_recovery_ends_where_the_next_episode_begins_or_the_next_part() -> None:
+    evaluation = pool([(np.zeros(9), np.array([0, 1, 0, 0, 1, 0, 0, 0, 0]), None), (np.zeros(9), np.zeros(9), None)])
+    assert evaluation.recovery_ticks == 6
+
+
+def test_without_episodes_there_is_no_recovery() -> None:
+    healthy = found([0, 2], [0, 0])
+    assert (healthy.recovery_ticks, healthy.false_alarm_rate_in_recovery) == (0, None)
+    assert healthy.false_alarm_rate_outside_recovery == healthy.false_alarm_rate == 0.5

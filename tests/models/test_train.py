@@ -73,6 +73,22 @@ def test_a_sensor_that_is_constant_in_training_survives() -> None:
     assert (ticks.attribution[200:].argmax(1) == 1).all()
 
 
+@pytest.mark.parametrize(("level", "spread"), [(1e-9, 2e-10), (3e-11, 1e-12), (5e8, 20.0)])
+def test_a_sensor_in_any_unit_is_learned_and_its_fault_found(level: float, spread: float) -> None:
+    def in_unit(x: np.ndarray) -> np.ndarray:
+        x[:, 1] = level + spread * (x[:, 1] - 200)
+        return x
+
+    training = train([Segment("m", in_unit(process(15, 2000)))], names(4), 1_000_000, Options(shape=SMALL))
+    assert not training.detector.constant.any()
+    fresh = in_unit(process(16, 600))
+    assert np.nanmean(training.detector.run(fresh).score >= 1) < 0.03
+    fresh[300:, 1] += 8 * spread
+    ticks = training.detector.run(fresh)
+    assert np.mean(ticks.score[300:] >= 1) > 0.9
+    assert np.mean(ticks.attribution[300:].argmax(1) == 1) > 0.9
+
+
 def test_the_manifest_says_what_the_model_was_made_of() -> None:
     manifest = trained().manifest
     assert (manifest.p, manifest.L, manifest.g) == (8, 4, 0.95)

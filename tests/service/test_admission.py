@@ -21,7 +21,7 @@ def table_of(known: Arrived, machines: int) -> EquipmentTable:
             nothing = [np.zeros(1, columns[name].dtype) for name in ring.RESULT_FIELDS[2:]]
             ring.write(columns, np.array([slot]), rank, (np.array([time]), np.array([digest], np.uint64), *nothing))
         columns["ring_count"][slot] = len(own)
-        columns["last_time"][slot] = own[-1][1] if own else NEVER
+        columns["last_time"][slot] = columns["valued_time"][slot] = own[-1][1] if own else NEVER
     return table
 
 
@@ -100,6 +100,25 @@ def test_readings_are_admitted_as_by_a_plain_loop(
             assert waves.rank[rows].tolist() == list(range(len(rows)))
         else:
             assert len(rows) == 1
+
+
+def test_readings_without_any_value_do_not_end_a_silence_and_start_nothing_anew() -> None:
+    table = table_of([(0, 1, 1)], 2)
+    times = np.array([2, 3, 3 + GAP, 4 + GAP, 5 + GAP])
+    valued = np.array([True, False, False, True, True])
+    admitted = admit(
+        table.columns, np.zeros(5, np.intp), times, np.ones(5, np.uint64), None, GAP, interval=1, valued=valued
+    ).admitted
+    assert admitted.reset is not None
+    assert admitted.reset.tolist() == [False, False, False, True, False]
+
+
+def test_ticks_that_did_not_come_are_counted_but_not_before_the_first_value() -> None:
+    table = table_of([(0, 1, 1)], 2)
+    slots, times = np.array([0, 0, 0, 1, 1]), np.array([3, 4, 9, 5, 9])
+    admitted = admit(table.columns, slots, times, np.ones(5, np.uint64), None, GAP, interval=1).admitted
+    found = dict(zip(admitted.rows.tolist(), np.asarray(admitted.skipped).tolist(), strict=True))
+    assert found == {0: 1, 1: 0, 2: 4 if GAP >= 5 else 0, 3: 0, 4: 3 if GAP >= 4 else 0}
 
 
 def test_machines_beyond_the_quick_sort_are_kept_apart() -> None:

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from service.alarms import Alarm, AlarmBook, Kind, SensorShare
+from service.alarms import EVIDENCE_SENSORS_MAX, Alarm, AlarmBook, Kind, Opening, SensorShare, named
 
 
 def alarm(number: int, equipment: str = "p", kind: Kind = "process") -> Alarm:
@@ -68,7 +68,9 @@ def test_the_oldest_closed_ones_are_forgotten_and_open_ones_never() -> None:
 def test_a_restored_book_is_the_same_within_its_bound(book: AlarmBook) -> None:
     found = book.get("0-3-0")
     assert found is not None
-    found.peak, found.peak_time, found.sensors = 2.5, 7, [SensorShare("flow", 0.5)]
+    found.peak, found.peak_time, found.opening = 2.5, 7, Opening(1.5, [SensorShare("speed", 1.0)])
+    found.add({"flow": 0.5})
+    found.settle()
     saved = msgspec.json.decode(book.saved(), type=list[Alarm])
     again = AlarmBook(10)
     again.open(alarm(99, "stranger"))
@@ -80,3 +82,41 @@ def test_a_restored_book_is_the_same_within_its_bound(book: AlarmBook) -> None:
     smaller.restore(saved)
     assert ids(smaller.select(open=False)) == ["2"]
     assert smaller.get("0-1-0") is None
+
+
+def test_sensors_are_those_of_all_fresh_exceedances_each_counting_alike() -> None:
+    found = alarm(1)
+    for _ in range(3):
+        found.add({"vibration": 0.9, "flow": 0.1})
+    found.add({"temperature": 0.996, "flow": 0.004})
+    found.settle()
+    assert found.sensors == [
+        SensorShare("vibration", 0.675),
+        SensorShare("temperature", 0.249),
+        SensorShare("flow", 0.076),
+    ]
+
+
+def test_no_sensor_under_one_percent_is_named_and_five_at_most() -> None:
+    assert named({"flow": 0.995, "speed": 0.005}) == [SensorShare("flow", 0.995)]
+    assert [one.sensor for one in named({name: 1.0 for name in "gfedcba"})] == list("abcde")
+    assert named({}) == named({"flow": 0.0}) == []
+
+
+def test_the_evidence_of_an_open_alarm_is_bounded_and_that_of_a_closed_one_is_gone(book: AlarmBook) -> None:
+    found = book.get("0-3-0")
+    assert found is not None
+    for number in range(10 * EVIDENCE_SENSORS_MAX):
+        found.add({f"s{number}": 0.1, "flow": 0.9})
+    assert len(found.evidence) == EVIDENCE_SENSORS_MAX
+    book.close("p", "process", 99)
+    assert (found.evidence, found.sensors[0].sensor) == ({}, "flow")
+
+
+def test_an_alarm_of_an_older_snapshot_keeps_its_sensors_as_one_exceedance() -> None:
+    text = b'{"id":"0-1-0","kind":"process","equipment":"p","model":"m","version":1,"start":1,'
+    old = msgspec.json.decode(text + b'"sensors":[{"sensor":"flow","share":1.0}]}', type=Alarm)
+    assert (old.opening, old.evidence) == (None, {})
+    old.add({"speed": 1.0})
+    old.settle()
+    assert old.sensors == [SensorShare("flow", 0.5), SensorShare("speed", 0.5)]

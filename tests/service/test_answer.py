@@ -7,7 +7,7 @@ from service.answer import encode
 from service.ingest.batch import Body
 from service.ingest.times import time_texts
 from service.scoring import step
-from service.shard import Shard
+from service.shard import Shard, ShardLimits
 from tests.service import fleet
 from tests.service.fleet import START, in_columns, in_rows, normal, seconds
 from tests.service.running import check_sum
@@ -79,11 +79,66 @@ def test_refusals_are_explained_up_to_a_bound_and_counted_all() -> None:
     body["readings"][5] = 7
     (answer,) = answered(fleet.shard(), body, errors_max=2)
     assert answer["rejected"] == 4
-    assert [error["row"] for error in answer["errors"]] == [2, 3]
-    assert answer["errors"][0]["equipment"] == "p"
+    assert ["detail" in result for result in answer["results"]] == [False] * 2 + [True] * 2 + [False] * 2
     last = answer["results"][5]
     assert (last["equipment"], last["time"], last["reason"]) == ("", None, "bad_value")
-    assert last["detail"].startswith("row 5: reading is 7")
+    (answer,) = answered(fleet.shard(), body)
+    assert answer["results"][5]["detail"].startswith("row 5: reading is 7")
+
+
+def test_refusals_of_columns_are_explained_in_one_list_up_to_a_bound() -> None:
+    body = in_columns("p", SENSORS, seconds(0, 6), X[:6])
+    body["values"][2:] = [["n/a"]] * 4
+    (answer,) = answered(fleet.shard(), body, errors_max=2)
+    assert [error["row"] for error in answer["errors"]] == [2, 3]
+    assert (answer["rejected"], answer["errors"][0]["equipment"]) == (4, "p")
+
+
+def test_what_was_not_scored_says_what_to_do_about_it() -> None:
+    values = dict(zip(SENSORS, X[0].tolist(), strict=True))
+    shard = fleet.shard(limits=ShardLimits(future=fleet.SECOND, equipment_max=1))
+    times = [START - 100 * fleet.SECOND, START - 50 * fleet.SECOND]
+    answered(shard, in_rows([("p", time, values) for time in times]))
+    readings = [
+        ("p", times[1], {**values, "sensor-0": 9.0}),
+        ("p", times[0] - 1, values),
+        ("p", START + 3600 * fleet.SECOND, values),
+        ("p", START, {"colour": 1.0}),
+        ("q", START, values),
+    ]
+    (answer,) = answered(shard, in_rows(readings))
+    found = [(result["status"], result.get("reason", ""), result["detail"]) for result in answer["results"]]
+    assert [pair[:2] for pair in found] == [
+        ("rejected", "conflict"),
+        ("late", ""),
+        ("rejected", "future"),
+        ("rejected", "no_sensor"),
+        ("rejected", "limit"),
+    ]
+    words = [
+        "send each time once",
+        "order of time",
+        "LIMEN_FUTURE_SECONDS_MAX",
+        "GET /v1/models",
+        "no room",
+    ]
+    assert all(word in detail for word, (_, _, detail) in zip(words, found, strict=True))
+    (again,) = answered(shard, in_rows(readings), errors_max=1)
+    assert sum("detail" in result for result in again["results"]) == 1
+    repeated = in_columns("p", SENSORS, np.array(times), X[:2])
+    before = in_columns("p", SENSORS, np.array(times) - 1, X[:2])
+    (answer,) = answered(shard, {"batches": [repeated, before, repeated]})
+    assert answer["warnings"] == [
+        "2 readings of 'p': other values came at this time before, and they stand; send each time once",
+        "2 readings of 'p': the time is before that of the last reading; send readings in order of time",
+    ]
+
+
+def test_reasons_of_many_machines_are_told_up_to_a_bound() -> None:
+    bodies = [in_columns(f"m{i}", ["colour"], seconds(0, 1), X[:1, :1]) for i in range(50)]
+    (answer,) = answered(fleet.shard(), {"batches": bodies})
+    assert len([text for text in answer["warnings"] if "GET /v1/models" in text]) == 20
+    assert answer["warnings"][-1] == "and 30 more reasons, each of one machine"
 
 
 def test_leading_sensors_have_shares_greatest_first_and_silent_ones_are_left_out() -> None:
@@ -95,7 +150,7 @@ def test_leading_sensors_have_shares_greatest_first_and_silent_ones_are_left_out
     assert result["sensors"][0]["sensor"] == "sensor-1"
     shares = [sensor["share"] for sensor in result["sensors"]]
     assert shares == sorted(shares, reverse=True)
-    assert all(0 < share <= 1 for share in shares)
+    assert all(0.01 <= share <= 1 for share in shares)
     assert result["score"] > 1
 
 

@@ -47,6 +47,16 @@ def test_anything_but_the_two_files_is_refused(files):
         unpack(zipped(files), LIMIT)
 
 
+def test_a_zip_of_a_folder_is_told_apart():
+    folder = {"pumps/": b"", **{f"pumps/{name}": content for name, content in GOOD.items()}}
+    with pytest.raises(
+        ModelRefused, match=r"holds 'pumps/', 'pumps/manifest\.json'.*zip the two files, not the folder"
+    ):
+        unpack(zipped(folder), LIMIT)
+    with pytest.raises(ModelRefused, match=r"'0', '1', '10', '11', '12' and 15 more"):
+        unpack(zipped({str(i): b"" for i in range(20)}), LIMIT)
+
+
 def test_the_same_file_twice_is_refused():
     content = zipped({"manifest.json": b"a", "manifest.jsoN": b"b"}).replace(b"manifest.jsoN", b"manifest.json")
     with pytest.raises(ModelRefused, match="expected a zip of exactly"):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from service.body import BLOCK, JSON_TYPES, BodyReader, InFlight, check_type, declared_length, inflate, is_gzip
+from service.body import BLOCK, JSON_TYPES, BodyReader, InFlight, Rest, check_type, declared_length, inflate, is_gzip
 from service.errors import BodyTooLarge, NotGzip, RequestTimeout, Unavailable, UnsupportedMediaType
 
 MIB = 1024 * 1024
@@ -167,3 +167,58 @@ def test_a_sender_that_hangs_up_leaves_nothing_in_flight():
     assert in_flight.held == 0
     with pytest.raises(Unavailable, match="in flight"):
         in_flight.take(101)
+
+
+def drained(
+    pieces: list[bytes], headers: dict[bytes, bytes], bytes_max: int = 100, asked: int = 0, seconds: float = 1.0
+) -> int:
+    """Messages that are left after the application has taken `asked` of them and the rest was drained."""
+    left: list[dict[str, Any]] = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    left.append({"type": "http.request"})
+
+    async def receive() -> Any:
+        if not left:
+            await asyncio.sleep(60)
+        return left.pop(0)
+
+    async def play() -> None:
+        rest = Rest(receive, headers)
+        for _ in range(asked):
+            await rest.receive()
+        await rest.drain(bytes_max, seconds)
+
+    asyncio.run(play())
+    return len(left)
+
+
+CHUNKED = {b"transfer-encoding": b"chunked"}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "headers", "asked", "left"),
+    [
+        ([b"x" * 40] * 2, {b"content-length": b"80"}, 0, 0),
+        ([b"x" * 40] * 2, {b"content-length": b"80"}, 1, 0),
+        ([b"x" * 40] * 2, {b"content-length": b"80"}, 3, 0),
+        ([b"x" * 40] * 2, CHUNKED, 0, 0),
+        ([b"x" * 40] * 9, CHUNKED, 0, 7),
+        ([b"x" * 40] * 9, {b"content-length": b"360"}, 0, 10),
+        ([b"x" * 40] * 2, {b"content-length": b"80", b"expect": b"100-Continue"}, 0, 3),
+        ([b"x" * 40] * 2, {b"content-length": b"80", b"expect": b"100-Continue"}, 1, 0),
+        ([], {}, 0, 1),
+    ],
+)
+def test_the_rest_of_a_refused_body_is_taken_in_within_its_bounds(
+    pieces: list[bytes], headers: dict[bytes, bytes], asked: int, left: int
+) -> None:
+    assert drained(pieces, headers, asked=asked) == left
+
+
+def test_the_rest_of_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async def play() -> None:
+        async def never() -> Any:
+            await asyncio.sleep(60)
+
+        await Rest(never, CHUNKED).drain(100, 0.01)
+
+    asyncio.run(asyncio.wait_for(play(), 5))

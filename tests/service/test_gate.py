@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.gate import Gate, host_name
+from service.body import InFlight
+from service.gate import PIECE, Gate, host_name
 from service.metrics import Metrics
+
+MIB = 1024 * 1024
 
 
 def counted(registry: CollectorRegistry) -> set[tuple[str, str]]:
@@ -23,6 +26,7 @@ def passed(
     path: str = "/v1/models",
     host: bytes | None = b"localhost",
     kind: str = "http",
+    in_flight: InFlight | None = None,
 ) -> tuple[int | None, bool]:
     """The status that comes back, and whether the application was reached."""
     reached: list[str] = []
@@ -39,7 +43,7 @@ def passed(
 
     headers = [] if host is None else [(b"accept", b"x"), (b"host", host)]
     scope = {"type": kind, "path": path, "headers": headers}
-    asyncio.run(Gate(app, hosts, Metrics(registry))(scope, None, send))  # type: ignore[arg-type]
+    asyncio.run(Gate(app, hosts, Metrics(registry), in_flight or InFlight(MIB))(scope, None, send))  # type: ignore[arg-type]
     return (sent[0]["status"] if sent else None), bool(reached)
 
 
@@ -61,7 +65,7 @@ def test_hosts_on_the_list_pass(
 ) -> None:
     status, reached = passed(registry, hosts, host=host)
     assert (status, reached) == ((204, True) if allowed else (400, False))
-    assert counted(registry) == {("other", str(status))}
+    assert counted(registry) == {("/v1/models", str(status))}
 
 
 def test_probes_pass_by_any_name() -> None:
@@ -90,3 +94,30 @@ def test_what_is_no_request_passes_uncounted(registry: CollectorRegistry) -> Non
 
 def test_a_request_without_a_host_has_none() -> None:
     assert host_name({"headers": []}) == ""
+
+
+def test_a_long_answer_is_in_flight_until_its_last_piece_is_taken(registry: CollectorRegistry) -> None:
+    whole, in_flight = bytes(range(256)) * 1024, InFlight(MIB)
+    taken: list[tuple[bytes, bool, int]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": whole})
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            taken.append((bytes(message["body"]), message["more_body"], in_flight.held))
+
+    scope = {"type": "http", "path": "/", "headers": []}
+    asyncio.run(Gate(app, ["*"], Metrics(registry), in_flight)(scope, None, send))  # type: ignore[arg-type]
+    assert b"".join(piece for piece, *_ in taken) == whole
+    assert [more for _, more, _ in taken] == [True, True, True, False]
+    assert {held for *_, held in taken} == {len(whole)}
+    assert max(len(piece) for piece, *_ in taken) == PIECE
+    assert in_flight.held == 0
+
+
+def test_while_answers_that_nobody_reads_fill_the_room_only_probes_are_answered() -> None:
+    full = InFlight(MIB, held=MIB)
+    assert passed(CollectorRegistry(), ["localhost"], in_flight=full) == (503, False)
+    assert passed(CollectorRegistry(), ["localhost"], "/health/live", in_flight=full) == (204, True)

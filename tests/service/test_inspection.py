@@ -96,13 +96,14 @@ def test_without_a_score_nothing_leads() -> None:
     assert warming.sensors[0].actual is not None
 
 
-def test_who_was_never_seen_is_none_and_who_was_only_rejected_has_no_reading() -> None:
+def test_who_was_never_seen_or_only_rejected_is_none() -> None:
     shard = fleet.shard(RANDOM)
     assert views.equipment_detail(shard, "p") is None
     assert views.recent_scores(shard, "p") is None
-    post(shard, in_rows([("p", START, {"colour": 1.0})]))
-    found = seen(shard)
-    assert (found.last_time, found.status, found.sensors, found.statistic) == (None, None, [], None)
+    (outcome,) = post(shard, in_rows([("p", START, {"colour": 1.0})]))
+    assert fleet.reasons(outcome) == ["no_sensor"]
+    assert views.equipment_detail(shard, "p") is None
+    assert len(shard) == 0
 
 
 def test_after_a_switch_the_last_result_stays_and_the_memory_of_the_new_model_is_empty() -> None:

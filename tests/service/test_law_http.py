@@ -1,4 +1,5 @@
-"""The law from outside: a file through HTTP, with a stop and a start in the middle, gives the text of `limen score`."""
+"""The law from outside: a file through HTTP, with a stop and a start in the middle, gives the scores of `limen score`,
+every float32 of them bit for bit."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from tests.service.fleet import START, cells, in_columns
 from tests.service.running import SENSORS, check_sum, model_folder, run, settings
 from tests.service.test_serve import ROOT, process, wait_until_ready
 
-Found = dict[tuple[str, str], tuple[str, str, str, str]]
+Found = dict[tuple[str, str], tuple[str, np.float32 | None, np.float32 | None, bool]]
 MACHINES = ("machine", "pump 7", "ポンプ8")
 
 
@@ -59,7 +60,24 @@ def scored_by_command(folder: Path, made: dict[str, tuple[Ints, Floats]]) -> Fou
     subprocess.run(command, cwd=ROOT, check=True, env={**os.environ, "COLUMNS": "80"}, capture_output=True)
     with target.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {(r["equipment"], r["time"]): (r["status"], r["score"], r["p_value"], r["alarm"]) for r in rows}
+    return {
+        (r["equipment"], r["time"]): (r["status"], written(r["score"]), written(r["p_value"]), r["alarm"] == "1")
+        for r in rows
+    }
+
+
+def written(text: str) -> np.float32 | None:
+    """A figure of the command; its text is no longer than a float32 needs."""
+    assert len(text) <= len("-1.17549435e-38")
+    return np.float32(text) if text else None
+
+
+def answered(value: float | None) -> np.float32 | None:
+    """A figure of an answer, which has to be a float32 to the last bit."""
+    if value is None:
+        return None
+    assert float(np.float32(value)) == value
+    return np.float32(value)
 
 
 def cut(rng: np.random.Generator, made: dict[str, tuple[Ints, Floats]]) -> list[dict[str, Any]]:
@@ -87,7 +105,7 @@ def cut(rng: np.random.Generator, made: dict[str, tuple[Ints, Floats]]) -> list[
 
 
 def told(sent: dict[str, Any], answer: dict[str, Any]) -> Found:
-    """What was answered, written as the command writes it."""
+    """What was answered, as the command says it."""
     check_sum(answer)
     if "readings" in sent:
         results = answer["results"]
@@ -109,9 +127,9 @@ def told(sent: dict[str, Any], answer: dict[str, Any]) -> Found:
     return {
         (r["equipment"], r["time"]): (
             r["status"],
-            "" if r["score"] is None else repr(r["score"]),
-            "" if r["p_value"] is None else repr(r["p_value"]),
-            str(int(r["alarm"])),
+            answered(r["score"]),
+            answered(r["p_value"]),
+            r["alarm"],
         )
         for r in results
     }
@@ -149,7 +167,7 @@ def test_the_same_file_through_http_gives_the_scores_of_the_command(tmp_path: Pa
     made = recording()
     wanted = scored_by_command(tmp_path, made)
     assert {status for status, *_ in wanted.values()} == {"scored", "warming", "unscored"}
-    assert {alarm for *_, alarm in wanted.values()} == {"0", "1"}
+    assert {alarm for *_, alarm in wanted.values()} == {False, True}
     bodies = cut(np.random.default_rng(7), made)
     half = len(bodies) // 2
     found: Found = {}

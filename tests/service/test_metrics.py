@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import httpx
 import numpy as np
 import pytest
@@ -25,6 +27,34 @@ def test_every_metric_has_a_sentence_and_every_sentence_a_metric(tmp_path):
         assert all(sentence.endswith(".") for sentence in sentences.values())
 
     run(settings(tmp_path), scenario)
+
+
+def test_routes_are_a_fixed_few_whatever_is_asked_for(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p1", 0, 10))
+        for path in (
+            "/v1/equipment/p1/scores",
+            "/v1/equipment/p1",
+            "/v1/alarms",
+            "/v1/models",
+            "/health/live",
+            "/docs",
+        ):
+            assert (await client.get(path)).status_code == 200
+        for path in ("/", "/x", "/v1/equipments", "/v1/readings/x"):
+            await client.get(path)
+        text = (await client.get("/metrics")).text
+        text = (await client.get("/metrics")).text
+        counted = re.findall(r'limen_request_duration_seconds_count{route="(.*?)",status="200"}', text)
+        known = {"/v1/readings", "/v1/equipment", "/v1/alarms", "/v1/models", "/health", "/metrics", "/docs"}
+        assert set(counted) == known
+        assert set(re.findall(r'route="(.*?)"', text)) == {*known, "other"}
+
+    run(settings(tmp_path), scenario)
+
+
+def test_the_budget_ratio_says_what_else_counts():
+    assert "real faults count too" in SENTENCES["limen_false_alarm_budget_ratio"]
 
 
 def test_readings_are_counted_by_status(tmp_path):

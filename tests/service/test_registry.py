@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import shutil
 import zipfile
 from pathlib import Path
 
 import httpx
+import msgspec
+import numpy as np
 import pytest
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
 
-from models import artifact
+from models import artifact, disk
 from models.contract import ModelError
+from models.manifest import identify, read_manifest
 from service.errors import Conflict, ModelRefused, UnknownModel
 from service.lifecycle import Service
 from service.registry import Registry, RegistryError, RegistryLimits, Routing
@@ -106,6 +113,52 @@ def test_leftovers_of_an_upload_are_removed_and_unnamed_versions_are_not_active(
     assert (list(found.view.versions["pumps"]), serving(found)) == ([1, 7], ("pumps", 1))
 
 
+def full_disk(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """No room for files whose name ends so."""
+    write = disk.write_durably
+
+    def fail(path: Path, content: bytes) -> None:
+        if path.name.endswith(ending):
+            path.with_name(f".{path.name}.partial").write_bytes(content[:9])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr("service.registry.write_durably", fail)
+
+
+@pytest.mark.parametrize("ending", [artifact.TENSORS, artifact.MANIFEST, "index.json"])
+def test_an_upload_that_finds_the_disk_full_is_told_so_and_leaves_nothing(tmp_path, monkeypatch, ending):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        with monkeypatch.context() as patched:
+            full_disk(patched, ending)
+            answer = await client.post("/v1/models", content=upload(), headers=ZIP)
+            assert "the disk is full" in is_problem(answer, 503, "disk-full")["detail"]
+            assert answer.headers["Retry-After"]
+        assert (await client.post("/v1/models", content=upload(), headers=ZIP)).json()["version"] == 1
+        assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["index.json", "pumps"]
+        assert [path.name for path in (tmp_path / "models" / "pumps").iterdir()] == ["1"]
+        await client.post("/v1/models", content=upload(seed=1), headers=ZIP)
+        full_disk(monkeypatch, "index.json")
+        answer = await client.put("/v1/models/pumps/active", json={"version": 2})
+        is_problem(answer, 503, "disk-full")
+        assert service.registry.view.active["pumps"].version == 1
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+def test_a_model_given_at_the_start_that_finds_no_room_ends_the_start_with_a_sentence(tmp_path, monkeypatch):
+    full_disk(monkeypatch, artifact.TENSORS)
+    with pytest.raises(RegistryError, match="the disk is full"):
+        Registry(tmp_path).installation(model_folder())
+
+
+def test_leftovers_that_are_files_do_not_stop_the_start(tmp_path):
+    for name in (".incoming-1", ".index.json.partial"):
+        (tmp_path / name).write_bytes(b"half")
+    Registry(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_active_version_that_is_damaged_stops_the_start_and_another_does_not(tmp_path):
     found = registry(tmp_path, upload(seed=0), upload(seed=1))
     (tmp_path / "pumps" / "2" / "manifest.json").write_text("{")
@@ -197,7 +250,7 @@ def test_a_model_is_put_in_and_switched_to_with_its_memory_starting_anew(tmp_pat
 @pytest.mark.parametrize(
     ("content", "headers", "status", "kind"),
     [
-        (b"", ZIP, 422, "model-refused"),
+        (b"", ZIP, 422, "model-refused: the body is empty; expected a zip of exactly"),
         (b"PK", ZIP, 422, "model-refused"),
         (b"{}", {"content-type": "application/json"}, 415, "unsupported-media-type"),
         (b" " * 2_000_000, ZIP, 413, "body-too-large"),
@@ -205,9 +258,56 @@ def test_a_model_is_put_in_and_switched_to_with_its_memory_starting_anew(tmp_pat
 )
 def test_an_upload_that_is_no_model_is_refused(tmp_path, content, headers, status, kind):
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
-        is_problem(await client.post("/v1/models", content=content, headers=headers), status, kind)
+        kind_only, _, sentence = kind.partition(": ")
+        found = is_problem(await client.post("/v1/models", content=content, headers=headers), status, kind_only)
+        assert sentence in found["detail"]
 
     run(settings(tmp_path, model=None, model_bytes_max=1_000_000), scenario)
+
+
+def forged(**changes: np.ndarray) -> bytes:
+    """A signed upload of a version of its own, with other tensors."""
+    folder, buffer = model_folder("pumps", 0), io.BytesIO()
+    tensors = load_tensors((folder / artifact.TENSORS).read_bytes()) | {
+        k.replace("__", "."): v for k, v in changes.items()
+    }
+    blob = save_tensors(tensors)
+    manifest = read_manifest((folder / artifact.MANIFEST).read_bytes())
+    manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
+    manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(artifact.MANIFEST, msgspec.json.encode(manifest))
+        archive.writestr(artifact.TENSORS, blob)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"drift__mean": np.zeros(3, np.float32), "drift__whitening": np.eye(3, dtype=np.float32)},
+        {"W_mo": np.full((4, 8), 1e38, np.float32)},
+        {"precision": np.zeros((4, 4), np.float32)},
+    ],
+)
+def test_an_upload_that_would_end_the_service_is_refused_and_readings_are_scored_after_it(tmp_path, changes):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        refused = await client.post("/v1/models", content=forged(**changes), headers=ZIP)
+        is_problem(refused, 422, "model-refused")
+        assert (await client.get("/v1/models")).json() == {"models": []}
+        first = await client.post("/v1/models", content=upload(), headers=ZIP)
+        assert (first.status_code, first.json()["active"]) == (201, True)
+        assert (await client.post("/v1/readings", json=columns("p1", 0, 100))).json()["scored"] > 0
+        assert (await client.post("/v1/readings", json=columns("p1", 100, 50))).json()["scored"] == 50
+
+    run(settings(tmp_path, model=None), scenario)
+
+
+def test_a_switch_to_a_word_names_it(tmp_path):
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        found = is_problem(await client.put("/v1/models/pumps/active", json={"version": "latest"}), 422, "invalid")
+        assert found["detail"] == """version is 'latest'; expected {"version": 2} with a number of 1 or more"""
+
+    run(settings(tmp_path), scenario)
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,25 @@ def test_the_seven_statuses_always_sum_and_nothing_becomes_infinite(batches: lis
     assert shard.counters.readings.sum() == received
     for bank in shard.banks.values():
         assert np.isfinite(bank.columns.saved()["memory"]).all()
+
+
+def test_a_machine_gets_a_place_at_its_first_admitted_reading() -> None:
+    wall = fleet.shard(limits=ShardLimits(future=60 * fleet.SECOND, equipment_max=1))
+    late, soon = fleet.START + 3600 * fleet.SECOND, fleet.START + fleet.SECOND
+    ghosts = [("future", late, {"sensor-0": 1.0}), ("stranger", soon, {"colour": 1.0})]
+    (outcome,) = post(wall, in_rows([*ghosts, ("real", soon, {"sensor-0": 1.0}), ("beyond", soon, {"sensor-0": 1.0})]))
+    assert fleet.reasons(outcome) == ["future", "no_sensor", "", "limit"]
+    assert wall.equipment_ids() == (["real"], 1)
+    (outcome,) = post(wall, in_rows([("future", late, {"sensor-0": 1.0}), ("real", late, {"sensor-0": 1.0})]))
+    assert fleet.reasons(outcome) == ["future", "future"]
+
+
+def test_a_machine_that_sent_only_nulls_for_long_starts_anew() -> None:
+    shard, detector = fleet.shard(), fleet.model().detector
+    x = fleet.normal(detector, 3, 60)
+    x[20:40] = np.nan
+    (outcome,) = post(shard, in_columns("p", detector.sensors, fleet.seconds(0, 60), x))
+    words = fleet.statuses(outcome)
+    assert words[20:40] == ["unscored"] * 20
+    assert words[40:44] == ["warming"] * 3 + ["scored"]
+    assert fleet.reasons(outcome)[40] == "gap"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -8,39 +9,56 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from service.serve import listen, locked
-from service.settings import SettingsError
-from tests.service.running import WARMUP, columns, model_folder, rows
+from service.connection import HEARD_MAX
+from service.serve import FILES_OWN, bounds_of, listen, locked
+from service.settings import Settings, SettingsError
+from tests.service.running import SENSORS, WARMUP, columns, model_folder, rows, time_of
 
 PROGRAM = "import sys; from service.serve import serve; from service.settings import load; sys.exit(serve(load()))"
+TETHERED = f"from service.commands.tether import hold; hold(); {PROGRAM}"
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
-def process(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service in a process of its own, and its address."""
+def process(
+    data_dir: Path, lines: list[dict[str, Any]] | None = None, said: list[str] | None = None, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service in a process of its own, and its address; its log up to that goes into `lines`, the rest into
+    `said`."""
     given = {"LIMEN_DATA_DIR": str(data_dir), "LIMEN_PORT": "0", "LIMEN_CLOCK": "event", "LIMEN_LOG_JSON": "1"}
     environment = {**os.environ, **given, **variables}
     started = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", TETHERED],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,  # closed with the test run, even where that is killed
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    assert started.stdin is not None
     assert started.stderr is not None
     try:
         url = ""
         for line in started.stderr:
             event = json.loads(line)["event"]
+            if lines is not None:
+                lines.append(json.loads(line))
             if event.startswith("listening on "):
                 url = event.split()[2].rstrip(",")
                 break
         assert url, "the service ended before it listened"
-        reader = threading.Thread(target=started.stderr.read)
+        log = started.stderr
+        reader = threading.Thread(target=lambda: (said if said is not None else []).append(log.read()))
         reader.start()
         yield started, url
     finally:
@@ -48,6 +66,7 @@ def process(data_dir: Path, **variables: str) -> Iterator[tuple[subprocess.Popen
             started.kill()
         started.wait(10)
         reader.join(10)
+        started.stdin.close()
         started.stderr.close()
 
 
@@ -94,6 +113,33 @@ def test_sigterm_answers_what_is_under_way_saves_and_ends_with_0(tmp_path):
         assert started.wait(20) == 0
 
 
+def test_the_log_says_at_the_start_what_is_served_and_from_where(tmp_path):
+    given = {"LIMEN_MODEL": str(model_folder()), "LIMEN_MODEL_PATTERNS": "fan-*=fans"}
+    lines: list[dict[str, Any]] = []
+    with process(tmp_path, lines, **given) as (_, url):
+        assert lines[-1]["event"].endswith(f"explained at {url}/docs")
+    by_event = {line["event"]: line for line in lines}
+    model = by_event["model pumps version 1 serves"]
+    assert model["sensors"] == list(SENSORS)
+    assert (model["false_alarm_rate"], model["interval_seconds"], model["default"]) == (0.01, 1.0, True)
+    assert len(model["artifact_id"]) == 64
+    assert f"data folder {tmp_path}, clock event, 0 machines restored" in by_event
+    (warning,) = [line for line in lines if line["level"] == "warning"]
+    assert warning["event"].startswith("LIMEN_MODEL_PATTERNS names the model 'fans', which does not exist")
+
+
+def test_a_sender_that_writes_all_before_it_reads_is_told_that_its_body_is_too_large(tmp_path):
+    with process(tmp_path, LIMEN_BODY_BYTES_MAX="3000000") as (_, url):
+        body = b" " * 5_000_000
+        request = urllib.request.Request(f"{url}/v1/readings", body, {"Content-Type": "application/json"})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for _ in range(5):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                opener.open(request, timeout=20)
+            with refused.value as answer:
+                assert (answer.code, json.load(answer)["type"]) == (413, "/docs#body-too-large")
+
+
 def test_a_data_folder_is_held_by_one_process_at_a_time(tmp_path):
     in_use = pytest.raises(SettingsError, match=f"in use by process {os.getpid()}")
     with locked(tmp_path), in_use, locked(tmp_path):
@@ -137,6 +183,47 @@ def test_a_second_signal_cuts_the_wait_for_answers_short_but_not_the_snapshot(tm
             started.send_signal(signal.SIGTERM)
             assert started.wait(10) == 0
     assert list((tmp_path / "snapshots").glob("snapshot-*.safetensors"))
+
+
+def test_clients_that_do_not_send_or_read_do_not_hold_the_end_up(tmp_path):
+    variables = {"LIMEN_MODEL": str(model_folder()), "LIMEN_STOP_SECONDS_MAX": "3"}
+    said: list[str] = []
+    with process(tmp_path, said=said, **variables) as (started, url), httpx.Client(base_url=url, trust_env=False) as c:
+        wait_until_ready(c)
+        times, values = [time_of(0)] * 60_000, [[1.0]] * 60_000
+        body = {"equipment": "p1", "sensors": [SENSORS[0]], "times": times, "values": values}
+        content = gzip.compress(json.dumps(body).encode())
+        head = ["POST /v1/readings HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+        head += ["Content-Encoding: gzip", f"Content-Length: {len(content)}", "", ""]
+        peers = []
+        for sent in (content, content[:-9]):
+            peers.append(socket.socket())
+            peers[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            peers[-1].connect((httpx.URL(url).host, httpx.URL(url).port or 0))
+            peers[-1].sendall("\r\n".join(head).encode() + sent)
+        time.sleep(2)
+        began = time.monotonic()
+        started.send_signal(signal.SIGTERM)
+        assert started.wait(20) == 0
+        assert time.monotonic() - began < 4
+        for peer in peers:
+            peer.close()
+    assert "stopped" in said[0]
+    assert "Traceback" not in said[0]
+    assert list((tmp_path / "snapshots").glob("snapshot-*.safetensors"))
+
+
+def test_no_more_connections_are_taken_than_there_are_descriptors_for(monkeypatch, caplog):
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr("resource.setrlimit", lambda which, limits: raised.append(limits))
+    found = []
+    for limits in ((256, 512), (256, 100_000), (100_000, 100_000), (-1, -1)):
+        monkeypatch.setattr("resource.getrlimit", lambda which, limits=limits: limits)
+        found.append(bounds_of(Settings()).connections)
+    wanted = 4096 + HEARD_MAX + FILES_OWN
+    assert found == [512 - HEARD_MAX - FILES_OWN, 4096, 4096, 4096]
+    assert raised == [(512, 512), (wanted, 100_000)]
+    assert "connections_max is 4096; the process may hold 352" in caplog.text
 
 
 def test_a_last_snapshot_that_cannot_be_saved_ends_with_1(tmp_path):

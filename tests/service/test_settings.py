@@ -47,15 +47,24 @@ def test_patterns_keep_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("port = 'x'", "setting port (in .*) is 'x'"),
-        ("port = 70000", "setting port (in .*) is 70000"),
+        ("port = 'x'", "setting port (in .*) is 'x'; expected a whole number from 0 to 65535, such as 8000"),
+        ("port = 70000", "setting port (in .*) is 70000; expected a whole number from 0 to 65535, such as 8000"),
+        ("snapshot_seconds = 0", "is 0; expected a number above 0 to 31622400, such as 300.0"),
+        ("log_json = 'perhaps'", "is 'perhaps'; expected true or false"),
+        ("data_dir = 3", "is 3; expected a path"),
+        ("host = 3", "is 3; expected text"),
+        ("model_patterns = 3", 'is 3; expected pairs such as pump-[*]=pumps, separated by commas, or JSON such as {"'),
+        (
+            "model_assignments = {'pump-7' = 3}",
+            "setting model_assignments (in .*) is 3; expected pairs such as pump-7=",
+        ),
         ("body_bytes_max = 0", "setting body_bytes_max"),
         ("body_seconds_max = inf", "setting body_seconds_max"),
         ("prot = 1", "prot (in .*) is no setting; did you mean port?"),
         ("model_default = '../x'", "'../x' cannot be the name of a model"),
         ("model_patterns = {'*' = ''}", "'' cannot be the name of a model"),
-        ("log_level = 'loud'", "setting log_level"),
-        ("clock = 'sun'", "setting clock"),
+        ("log_level = 'loud'", "is 'loud'; expected 'debug', 'info', 'warning' or 'error'"),
+        ("clock = 'sun'", "is 'sun'; expected 'wall' or 'event'"),
         ("port = ", "is not TOML"),
         ("body_readings_max = 500000", "body_readings_max is 500000; expected at most queue_readings_max"),
         ("batch_readings_max = 500000", "batch_readings_max is 500000; expected at most queue_readings_max"),
@@ -72,13 +81,51 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path, text, sentence):
 
 
 def test_variables_that_cannot_be_read_are_named(monkeypatch):
-    monkeypatch.setenv("LIMEN_MODEL_PATTERNS", "pump-*=pumps")
-    with pytest.raises(SettingsError, match="model_patterns"):
-        load()
-    monkeypatch.delenv("LIMEN_MODEL_PATTERNS")
     monkeypatch.setenv("LIMEN_PORT", "tcp://10.0.0.1:80")
-    with pytest.raises(SettingsError, match=r"setting port \(LIMEN_PORT\) is 'tcp://10.0.0.1:80'"):
+    with pytest.raises(SettingsError, match=r"setting port \(LIMEN_PORT\) is 'tcp://10.0.0.1:80'; expected a whole"):
         load()
+
+
+@pytest.mark.parametrize("text", ["pump-*=m_plain, fan-*=m", '{"pump-*": "m_plain", "fan-*": "m"}'])
+@pytest.mark.parametrize("name", ["model_patterns", "model_assignments"])
+def test_pairs_are_given_with_commas_or_as_json(monkeypatch, name, text):
+    monkeypatch.setenv(PREFIX + name.upper(), text)
+    assert getattr(load(), name) == {"pump-*": "m_plain", "fan-*": "m"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("pumps", "in 'pumps' one side of '=' is missing"),
+        ("pump-*=", "in 'pump-*=' one side"),
+        ("=pumps", "in '=pumps' one side"),
+        ("{pump: 1}", "no JSON: Expecting property name enclosed in double quotes at column 2"),
+        ("pump-*=a/b", "'a/b' cannot be the name of a model"),
+    ],
+)
+def test_pairs_that_are_none_are_refused_with_the_variable_and_an_example(monkeypatch, text, complaint):
+    monkeypatch.setenv("LIMEN_MODEL_PATTERNS", text)
+    with pytest.raises(SettingsError) as refused:
+        load()
+    sentence = str(refused.value)
+    assert sentence.startswith("setting model_patterns (LIMEN_MODEL_PATTERNS) is ")
+    assert complaint in sentence
+    assert sentence.endswith(
+        """expected pairs such as pump-*=pumps, separated by commas, or JSON such as {"pump-*": "pumps"}"""
+    )
+
+
+def test_a_setting_given_as_an_option_is_named_as_one():
+    with pytest.raises(SettingsError, match=r"^setting clock \(--clock\) is 'evnt'; expected 'wall' or 'event'$"):
+        load(clock="evnt")
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in ("hosts_allowed", "model")])
+def test_no_message_speaks_of_the_library_that_checks(name):
+    with pytest.raises(SettingsError) as refused:
+        load(**{name: [1.5]})
+    assert re.fullmatch(rf"setting {name} \(--.*\) is \[1.5\]; expected .+", str(refused.value))
+    assert not re.search(r"Input should|Value error|pydantic|type=", str(refused.value))
 
 
 def test_an_absent_file_is_named(tmp_path):

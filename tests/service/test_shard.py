@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -238,6 +239,67 @@ def test_an_alarm_closes_after_quiet_and_the_record_says_so() -> None:
     assert not stepped.outcomes[0].alarm[-1]
 
 
+def bodies_of_a_fault(x: Any, cut: int) -> list[dict[str, Any]]:
+    sensors = TRAINED.detector.sensors
+    return [in_columns("p", sensors, seconds(i, len(x[i : i + cut])), x[i : i + cut]) for i in range(0, len(x), cut)]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 60])
+def test_an_alarm_names_the_sensors_of_the_fault_and_not_those_of_the_step_back(cut: int) -> None:
+    x = process(5, 60)
+    x[30:45, 2] += 12.0 * np.where(np.arange(15) % 2, 1, -1)
+    x[45, 0] += 500.0
+    shard = fleet.shard(TRAINED)
+    for found in bodies_of_a_fault(x, cut):
+        post(shard, found)
+    (alarm,) = shard.book.select()[0]
+    assert alarm.peak_time == seconds(45, 1)[0], "the peak is that of the last tick, whatever its sensors"
+    assert alarm.sensors[0].sensor == "sensor-2"
+    assert alarm.sensors[0].share > 0.4 > alarm.sensors[1].share
+    assert alarm.opening is not None
+    assert alarm.opening.sensors[0].sensor == "sensor-2"
+    assert 1 <= alarm.opening.score < (alarm.peak or 0)
+
+
+def test_what_an_alarm_was_at_its_opening_stays_and_does_not_depend_on_batching() -> None:
+    x = process(5, 60)
+    x[30:, 2] += 50.0
+    found = []
+    for cut in (1, 7, 60):
+        shard = fleet.shard(TRAINED)
+        for body in bodies_of_a_fault(x, cut):
+            post(shard, body)
+        (alarm,) = shard.book.select()[0]
+        found.append((alarm.opening, alarm.peak, alarm.sensors, alarm.evidence))
+    assert found[0] == found[1] == found[2]
+
+
+def test_an_alarm_goes_on_summing_after_a_stop_and_a_start() -> None:
+    x = process(5, 60)
+    x[30:, 2] += 50.0
+    whole, first, second = (fleet.shard(TRAINED) for _ in range(3))
+    bodies = bodies_of_a_fault(x, 10)
+    for body in bodies:
+        post(whole, body)
+    for body in bodies[:4]:
+        post(first, body)
+    recovery.restore(second, recovery.capture(first), lambda artifact_id: TRAINED)
+    for body in bodies[4:]:
+        post(second, body)
+    assert second.book.select()[0] == whole.book.select()[0]
+
+
+def test_no_missing_sensor_is_named_in_an_alarm() -> None:
+    x = process(5, 60)
+    x[30:, 2] += 50.0
+    x[32:, 2] = np.nan
+    shard = fleet.shard(TRAINED)
+    post(shard, in_columns("p", TRAINED.detector.sensors, seconds(0, 60), x))
+    for alarm in shard.book.select()[0]:
+        assert alarm.opening is not None
+        assert "sensor-2" not in {one.sensor for one in alarm.opening.sensors if alarm.start >= seconds(32, 1)[0]}
+
+
 def test_alarms_of_one_record_have_different_ids() -> None:
     shard = fleet.shard(TRAINED)
     post(shard, *[faulty(0, 20, name, by=0.0) for name in "abc"])
@@ -325,3 +387,10 @@ def test_an_empty_shard_has_nothing_to_sweep_and_no_pages() -> None:
     assert shard.sweep(START) is None
     assert shard.equipment_ids() == ([], 0)
     shard.hear_all(START)
+
+
+def test_a_long_interval_and_much_patience_do_not_overflow_the_look_for_silence() -> None:
+    yearly = dataclasses.replace(OLD, detector=dataclasses.replace(OLD.detector, interval=366 * 86_400 * SECOND))
+    shard = fleet.shard(yearly, limits=ShardLimits(silent_intervals=1_000_000_000))
+    post(shard, in_rows([("p", START, {"sensor-0": 1.0})]))
+    assert shard.sweep(START + SECOND) is None

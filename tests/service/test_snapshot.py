@@ -81,9 +81,25 @@ def test_a_crash_before_the_rename_leaves_the_last_snapshot(tmp_path: Path, monk
             snapshot.write(tmp_path, captured(sequence))
     monkeypatch.undo()
     assert path.read_bytes() == before
-    assert snapshot.paths(tmp_path) == [path]
+    assert list(tmp_path.iterdir()) == [path], "what could not be written makes room again"
     snapshot.write(tmp_path, captured(9))
     assert not [name for name in files(tmp_path) if name.startswith(".")]
+
+
+def test_what_a_crash_left_is_removed_at_the_start_and_before_a_snapshot_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = tmp_path / f".snapshot-{3:020d}.safetensors.partial"
+    partial.write_bytes(b"half")
+    assert recovery.recover(fleet.shard(MODEL), tmp_path, lambda _: MODEL) == (None, [])
+    assert not partial.exists()
+    partial.write_bytes(b"half")
+
+    def write(path: Path, content: bytes) -> None:
+        assert not partial.exists(), "there may be no room for both"
+
+    monkeypatch.setattr(snapshot, "write_durably", write)
+    snapshot.write(tmp_path, captured(9))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text", "tail"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.contract import DataError
 from models.data import DataOptions, Recording, read
 from tests.models.exports.exporting import kinds
 
@@ -28,6 +29,7 @@ CASES = {
     "japanese_logger.csv": (
         ("入口圧力", "モータ電流", "振動ｾﾝｻ"), ("MPa", "A", "mm/s"), "13:00:00Z", 10, [0.5, 20, 1.1]
     ),
+    "japanese_weekdays.csv": (("流量", "温度", "運転"), ("", "", ""), "13:00:00Z", 60, [100, 20, 0]),
     "offsets_and_fractions.csv": (("flow", "pressure"), ("", ""), "13:00:00.250Z", 1, [0, 0]),
     "opc_quality.csv": (("ns=2;s=Flow",), ("",), "13:00:00.500Z", 1, [0]),
     "spreadsheet_unicode_text.txt": (("flow", "pressure"), ("", ""), "13:00:00Z", 60, [100, 4]),
@@ -46,6 +48,7 @@ def test_an_export_is_read_without_any_option(name: str) -> None:
 
 def test_every_export_is_read_by_a_test() -> None:
     others = {"historian_long.csv", "historian_tags.csv", "clock_change_berlin.csv"}
+    others |= {"japanese_calendar.csv", "japanese_switches.csv"}
     assert {path.name for path in CORPUS.iterdir()} == {*CASES, *others}
 
 
@@ -70,3 +73,17 @@ def test_a_code_of_bad_quality_leaves_a_value_out() -> None:
 
 def test_two_machines_in_one_file_are_two_series() -> None:
     assert [series.equipment for series in export("epoch_milliseconds.csv").series] == ["skid-1", "skid-2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "word", "sensor"),
+    [
+        ("japanese_calendar.csv", "判定", "良", "圧力[MPa]"),
+        ("japanese_switches.csv", "state", "入", "flow"),
+    ],
+)
+def test_a_column_of_single_kanji_is_refused_as_it_is_written(name: str, column: str, word: str, sensor: str) -> None:
+    with pytest.raises(DataError, match=f"text and no number in '{column}' \\('{word}'\\)"):
+        export(name)
+    found = export(name, ignore=(column,))
+    assert (found.sensors, found.interval, found.row_time[0]) == ((sensor,), 10 * SECOND, "2026-11-24T13:00:00Z")

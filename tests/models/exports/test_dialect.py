@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from models.contract import DataError
-from models.exports.dialect import decode, detect, lay_out, unit_in
+from models.exports.dialect import detect, lay_out, unit_in
 
 PATH = Path("pump.csv")
 ROWS = [["time", "flow", "pressure"], ["2026-11-24 13:00", "1.5", "2"], ["2026-11-24 13:01", "1.5", "2"]]
@@ -39,36 +39,6 @@ def test_the_separator_is_found_or_named(separator: str, name: str) -> None:
 def test_decimal_commas_do_not_separate() -> None:
     found = detect("time;flow\n2026-11-24 13:00;1,5\n2026-11-24 13:01;2,5\n", PATH, "utf-8")
     assert (found.separator, found.decimal) == (";", ",")
-
-
-@pytest.mark.parametrize("code", ["utf-16", "utf-16-le", "utf-16-be"])
-def test_utf_16_is_found_with_and_without_its_mark(code: str) -> None:
-    name, guessed, text = decode("time,圧力\n".encode(code), PATH)
-    assert (name, guessed, text) == (code, False, "time,圧力\n")
-
-
-def test_utf_8_is_left_as_it_is() -> None:
-    assert decode("時刻".encode(), PATH) == ("utf-8", False, None)
-    assert decode("\ufefftime".encode(), PATH) == ("utf-8", False, None)
-
-
-def test_one_bad_byte_at_the_end_is_found() -> None:
-    with pytest.raises(DataError, match="line 3: byte 0xff is not utf-8 text"):
-        decode("時刻\na\n".encode() + b"\xff", PATH, "utf-8")
-
-
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ("日時,圧力,温度\n", "cp932"),
-        ("ｼﾞｺｸ,ｱﾂﾘｮｸ,ｵﾝﾄﾞ\n", "cp932"),
-        ("Zeit;Größe;Öl;Drücke\n", "cp1252"),
-        ("heure;débit;température;pression d'entrée\n", "cp1252"),
-        ("time;temp °C;µm/s;m³\n", "cp1252"),
-    ],
-)
-def test_japanese_and_western_text_are_told_apart(text: str, code: str) -> None:
-    assert decode(text.encode(code), PATH) == (code, True, text)
 
 
 def test_units_are_taken_from_square_brackets_at_the_end_of_a_name() -> None:

@@ -17,11 +17,11 @@ JAPANESE = ("日時,入口圧力,モータ電流", "2026/11/24 13:00:00,1.5,20",
 
 @pytest.mark.parametrize("code", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp932", "euc_jp"])
 def test_japanese_headers_come_out_right(tmp_path: Path, code: str) -> None:
-    given_code = code if code == "euc_jp" else None
-    found = recorded(tmp_path, *JAPANESE, code=code, encoding=given_code)
+    found = recorded(tmp_path, *JAPANESE, code=code)
     assert found.sensors == ("入口圧力", "モータ電流")
     np.testing.assert_array_equal(found.series[0].values, [[1.5, 20], [1.6, 21]])
-    assert ("encoding" in kinds(found)) == (code == "cp932")
+    assert ("encoding" in kinds(found)) == (code in {"cp932", "euc_jp"})
+    assert "encoding" not in kinds(recorded(tmp_path, *JAPANESE, code=code, encoding=code))
 
 
 def test_western_accents_are_not_taken_for_japanese(tmp_path: Path) -> None:
@@ -180,8 +180,14 @@ def test_a_file_that_holds_no_recording_is_refused_by_name(tmp_path: Path, conte
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.parquet"])
 def test_a_text_file_under_another_ending_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match=rf"{name} is no {Path(name).suffix} file"):
-        read([written(tmp_path, HEADER, *rows(2), name=name)])
+    for code in ("utf-8", "cp932"):
+        with pytest.raises(
+            DataError, match=rf"{name} is no {Path(name).suffix} file: it looks like text; rename it to .csv"
+        ):
+            read([written(tmp_path, "日時,圧力", *rows(2), name=name, code=code)])
+    (tmp_path / name).write_bytes(b"\x00\x01\x02 data")
+    with pytest.raises(DataError, match=rf"{name} is no {Path(name).suffix} file: its first bytes are b'"):
+        read([tmp_path / name])
 
 
 def test_what_is_not_there_and_folders_are_refused(tmp_path: Path) -> None:
@@ -290,3 +296,18 @@ def test_thousands_in_quotes_are_not_taken_for_decimals(tmp_path: Path) -> None:
         recorded(tmp_path, HEADER, *lines)
     decimal = [line.replace("1,23", "0,23") for line in lines]
     assert recorded(tmp_path, HEADER, *decimal).series[0].values[0].tolist() == [0.230, 2]
+
+
+def test_a_sheet_that_reaches_too_far_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """One stray cell far outside: 16,384 columns x 5,000 rows would be read."""
+    path = tmp_path / "stray.xlsx"
+    book = xlsxwriter.Workbook(path)
+    sheet = book.add_worksheet("plant")
+    sheet.write_row(0, 0, ["time", "flow"])
+    sheet.write_row(1, 0, ["2026-01-01T00:00:00Z", 1.0])
+    sheet.write(4999, 16383, "x")
+    book.close()
+    with pytest.raises(
+        DataError, match=r"stray\.xlsx: sheet1\.xml reaches to cell XFD5000, 81,920,000 cells; expected"
+    ):
+        read([path])

@@ -84,6 +84,8 @@ def test_repeated_tags_and_times_are_counted_and_the_first_value_stands(tmp_path
     lines = entries("flow")
     found = recorded(tmp_path, HEADER, *lines, lines[0], lines[1].replace("1,5", "9,5"))
     assert [(f.kind, f.count) for f in found.findings] == [("duplicate", 1), ("conflict", 1)]
+    assert found.findings[0].text == "pump-7.csv: 1 row repeats tag, time and value, left out"
+    assert "1 row repeats tag and time with another value" in found.findings[1].text
     assert found.series[0].values.ravel().tolist() == [0.5, 1.5, 2.5]
 
 
@@ -101,16 +103,30 @@ def test_labels_of_a_tick_are_those_of_its_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (("tag,equipment,unit", "a,b,c"), r"tags\.csv has no column 'sensor'"),
-        (("tag,equipment,sensor", "a,p,flow", "b,p,flow"), r"line 3, column 'tag': found 'b'.* 'a' is already"),
+        (("tag,equipment,unit", "a,b,c"), r"--map tags\.csv has no column 'sensor'"),
+        (
+            ("tag,equipment,sensor", "a,p,flow", "b,p,flow"),
+            r"--map tags\.csv: line 3, column 'tag': found 'b'.* 'flow' of 'p' is tag 'a' already",
+        ),
         (("tag,equipment,sensor", "a,p,"), r"line 2, column 'sensor'.*a name"),
-        (("tag,equipment,sensor", "x,p,flow"), r"none of its tags is in --map; they are flow"),
+        (
+            ("tag,equipment,sensor", "x,p,flow"),
+            r"none of its tags is in --map, which has x; they are flow",
+        ),
+        (("tag,equipmnt,sensor", "a,p,flow"), r"--map tags\.csv has a column 'equipmnt'; did you mean 'equipment'\?"),
+        (("tag,equipment,snesor", "a,p,flow"), r"--map tags\.csv has a column 'snesor'; did you mean 'sensor'\?"),
     ],
 )
 def test_a_map_that_cannot_be_used_is_refused(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     tags = written(tmp_path, *lines, name="tags.csv")
     with pytest.raises(DataError, match=message):
         read([written(tmp_path, HEADER, *entries("flow"))], DataOptions(map=tags))
+
+
+def test_a_map_may_have_columns_that_say_more(tmp_path: Path) -> None:
+    tags = written(tmp_path, "tag,sensor,area,description,units", "flow,f,A1,inlet,m3/h", name="tags.csv")
+    found = recorded(tmp_path, HEADER, *entries("flow"), map=tags)
+    assert (found.sensors, found.units) == (("f",), ("m3/h",))
 
 
 def test_a_map_of_wide_columns_makes_a_row_for_each_machine(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from models.contract import DataError
-from models.data import segments
+from models.data import DataOptions, read, segments
 from models.exports.selection import condition, duration, period, row_range, selection
-from tests.models.exports.exporting import HEADER, minutes, recorded, rows
+from tests.models.exports.exporting import HEADER, minutes, recorded, rows, written
 
 MINUTE = 60_000_000
 
@@ -128,6 +128,36 @@ def test_durations_that_cannot_be_read_are_refused(text: str) -> None:
 def test_periods_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(DataError, match="--exclude"):
         period(text, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": "5000:6000"}, r"--rows 5000:6000 names no row: pump-7\.csv has 6 rows, counted from 0"),
+        ({"rows": "6:"}, "--rows 6: names no row"),
+        ({"running": "current > 9999"}, "--running 'current > 9999' holds in no row: current is 0 to 5"),
+        ({"running": "current > 2 and flow < 1"}, "holds in no row: current is 0 to 5, flow is 0 to 5"),
+        ({"running": "current > 9", "ignore": ("current",)}, "holds in no row: current is 0 to 5"),
+        ({"exclude": ("2026-11-24/",)}, "--exclude leaves no row.* 2026-11-24T00:00:00Z to 2026-11-24T00:05:00Z"),
+    ],
+)
+def test_options_that_leave_no_row_say_what_there_is(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        used(tmp_path, currents("0", "1", "2", "", "0", "5"), **options)
+
+
+def test_rows_that_one_of_two_files_has_are_used(tmp_path: Path) -> None:
+    short, long = written(tmp_path, HEADER, *rows(3), name="a.csv"), written(tmp_path, HEADER, *rows(6), name="b.csv")
+    assert [one.use.sum() for one in read([short, long], DataOptions(rows="4:")).series] == [0, 2]
+    with pytest.raises(DataError, match=r"a\.csv has 3 rows, b\.csv has 6 rows"):
+        read([short, long], DataOptions(rows="6:9"))
+
+
+def test_a_column_that_never_moves_or_has_no_value_says_so(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"current is 3$"):
+        used(tmp_path, currents("3", "3"), running="current > 5")
+    with pytest.raises(DataError, match=r"current has no value$"):
+        used(tmp_path, currents("", "Bad"), running="current > 5")
 
 
 def test_settling_without_running_is_refused() -> None:

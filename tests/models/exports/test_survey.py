@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,44 @@ def test_files_of_one_machine_that_overlap_are_named() -> None:
     assert found(first, second)["overlap"].startswith("files overlap: 'p-7' from 1970-01-01T00:01:30Z")
     assert "overlap" not in found(first, series(process(1, 100), np.arange(100, 200)))
     assert "overlap" not in found(first, series(process(1, 100), equipment="p-8"))
+
+
+LABELS = [
+    "label", "anomaly", "Anomalous", "fault", "faulty", "failure", "is_fault", "isFault", "attack", "changepoint",
+    "Change Point", "異常", "故障フラグ", "target", "y", "pump anomaly",
+]  # fmt: skip
+
+
+def labels(name: str, column: np.ndarray, label: np.ndarray | None = None) -> list[str]:
+    x = process(0, 600)
+    x[:, 2] = column
+    one = replace(series(x), label=label)
+    return [f.text for f in survey([one], ("s0", "s1", name, "s3"), SECOND) if f.kind == "label"]
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_a_column_of_zero_and_one_that_is_called_as_a_label_is_asked_about(name: str) -> None:
+    assert len(labels(name, np.arange(600) > 400)) == 1
+    assert len(labels(name, np.zeros(600))) == 1
+    assert len(labels(name, np.where(np.arange(600) % 5, 1.0, np.nan))) == 1
+
+
+def test_the_question_names_both_ways_out() -> None:
+    assert labels("anomaly", np.zeros(600)) == [
+        "column 'anomaly' holds only 0 and 1: if it says where the machine was faulty, name it with --label anomaly, "
+        "or leave it out with --ignore anomaly"
+    ]
+    assert labels("pump fault", np.zeros(600))[0].endswith("--ignore 'pump fault'")
+
+
+def test_beside_a_label_another_can_only_be_left_out() -> None:
+    (text,) = labels("changepoint", np.zeros(600), label=np.zeros(600))
+    assert text.endswith("if it says where the machine was faulty, leave it out with --ignore changepoint")
+
+
+@pytest.mark.parametrize(("name", "high"), [("running", 1), ("default", 1), ("yaw", 1), ("fault", 2), ("label", 0.5)])
+def test_switches_and_counters_are_no_labels(name: str, high: float) -> None:
+    assert labels(name, high * (np.arange(600) % 2)) == []
 
 
 @pytest.mark.parametrize(

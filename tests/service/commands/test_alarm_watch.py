@@ -113,3 +113,15 @@ def test_a_closed_alarm_is_told_with_how_long_it_lasted() -> None:
 def test_a_silent_machine_is_called_silent() -> None:
     silent = {**alarm(0, kind="silent"), "sensors": []}
     assert sentence(News("opened", silent)) == f"{time_of(0)}  p1  silence alarm opened"
+
+
+def test_an_alarm_opens_with_the_score_of_its_opening_and_closes_with_its_peak() -> None:
+    opening = {"score": 1.1, "sensors": [{"sensor": "speed", "share": 0.9}]}
+    one = {**alarm(0, end=60), "opening": opening}
+    assert sentence(News("opened", one)).endswith("alarm opened  score 1.10  speed 90%")
+    assert sentence(News("closed", one)).endswith("after 1 min  peak 2.00  flow 75%, speed 25%")
+
+
+def test_sensors_that_have_next_to_nothing_to_do_with_it_are_not_named() -> None:
+    shares = [{"sensor": "flow", "share": 0.992}, {"sensor": "speed", "share": 0.008}]
+    assert sentence(News("opened", {**alarm(0), "sensors": shares})).endswith("score 2.00  flow 99%")

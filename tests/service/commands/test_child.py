@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from service.client import Client, ServiceError
 from service.commands.child import Child, environment, serving, usable_port
+from tests.service.commandline import ROOT
 from tests.service.running import model_folder
 
 
@@ -42,6 +46,27 @@ def test_an_error_in_the_block_ends_the_service_too(tmp_path: Path) -> None:
         fail()
     assert pids
     assert not alive(pids[0])
+
+
+def test_a_service_does_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from service.commands.child import serving\n"
+        f"with serving(Path({str(tmp_path)!r}), Path({str(model_folder())!r}), 0) as child:\n"
+        "    print(child.url, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        url = parent.stdout.readline().strip()
+        with closing(Client(url)) as client:
+            assert client.ready()
+        parent.kill()
+    until = time.monotonic() + 30
+    while "] stopped" not in (said := (tmp_path / "serve.log").read_text()):
+        assert time.monotonic() < until, said
+        time.sleep(0.05)
+    with closing(Client(url)) as client:
+        assert not client.ready()
 
 
 def test_a_service_that_cannot_start_is_told_with_its_last_words(tmp_path: Path) -> None:

@@ -48,9 +48,10 @@ def test_the_demo_shows_everything_and_ends_by_itself(children: list[Child], mon
     done = limen("demo", "--seconds", 60, "--port", 0)
     assert (done.status, done.err) == (0, "")
     url = children[0].url
-    for text in (f"{url}/docs", f"{url}/v1/alarms", f"{url}/metrics", "2,400 of 2,400 readings", "promised"):
+    for text in (f"{url}/docs", f"{url}/v1/alarms", f"{url}/metrics", "2,400 of 2,400 readings in", "promised"):
         assert text in done.out
     assert re.search(r"^\d of 6 faults found, \d+ false alarm", done.out, re.MULTILINE)
+    assert not [line for line in done.out.splitlines() if len(line) > 80 and "  alarm " not in line]
     assert "\x1b" not in done.out
     assert not alive(children[0].pid)
     assert not children[0].log.exists()
@@ -104,6 +105,7 @@ def test_without_an_end_it_keeps_serving_until_ctrl_c(monkeypatch: pytest.Monkey
     done = limen("demo", "--port", 0)
     assert done.status == 0
     assert "faults found" in done.out
+    assert done.out.endswith("\n\n"), "the next words of a terminal stand beside ^C"
     assert not alive(children[0].pid)
 
 
@@ -158,7 +160,7 @@ def test_sigterm_takes_the_service_with_it() -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         for line in running.stdout:
-            if line.startswith("stream "):
+            if line.startswith("stream  "):
                 break
         pids = children_of(running.pid)
         assert pids

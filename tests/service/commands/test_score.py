@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from models import artifact
+from models.backfill import score_series
 from tests.service.commandline import limen, refused
 from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, model_folder, time_of
@@ -22,14 +24,6 @@ def rows_of(text: str) -> list[dict[str, str]]:
 @pytest.fixture
 def faulty(tmp_path: Path) -> Path:
     return write_csv(tmp_path / "faulty.csv", machine("p1", faulty=True), machine("p2"))
-
-
-def labelled(file: Path) -> Path:
-    """With a column that is 1 during the fault of the first machine."""
-    head, *lines = file.read_text().splitlines()
-    marked = [f"{line},{int(FAULT.start <= row < FAULT.stop)}" for row, line in enumerate(lines)]
-    file.write_text("\n".join([f"{head},label", *marked]))
-    return file
 
 
 def test_there_is_a_line_for_every_row_in_its_order(faulty: Path) -> None:
@@ -51,6 +45,17 @@ def test_a_fault_raises_the_score_and_the_alarm_and_names_its_sensor(faulty: Pat
     assert found[FAULT.start]["top_sensor"] == SENSORS[2]
     assert all(row["alarm"] == "0" for row in quiet)
     assert sum(float(row["score"] or 0) >= 1 for row in quiet) < 0.05 * ROWS
+
+
+def test_scores_are_as_short_as_a_float32_allows_and_read_back_as_the_same(faulty: Path) -> None:
+    model = artifact.load(model_folder()).detector
+    one = machine("p1", faulty=True)
+    exact = score_series(model, "p1", one.time, one.values)
+    found = rows_of(limen("score", model_folder(), faulty).out)[:ROWS]
+    for name, values in (("score", exact.score), ("p_value", exact.p_value)):
+        texts = [row[name] for row in found]
+        np.testing.assert_array_equal(np.array([text or "nan" for text in texts]).astype(np.float32), values)
+        assert max(map(len, texts)) <= len("1.2345678e-05")
 
 
 def test_a_file_takes_the_lines_and_standard_output_stays_empty(faulty: Path, tmp_path: Path) -> None:
@@ -116,23 +121,3 @@ def test_a_file_of_another_machine_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path, faulty: Path) -> None:
     refused(limen("score", tmp_path / "none", faulty), "manifest.json is not there")
-
-
-def test_scores_are_compared_with_labels(faulty: Path) -> None:
-    done = limen("evaluate", model_folder(), labelled(faulty), "--label", "label")
-    assert (done.status, done.err) == (0, "")
-    assert "1 of 1 detected" in done.out
-    assert done.out.startswith("f1 ")
-
-
-def test_a_program_gets_the_figures_as_json(faulty: Path) -> None:
-    done = limen("evaluate", model_folder(), labelled(faulty), "--label", "label", "--json")
-    found = json.loads(done.out)
-    assert found["recall"] > 0.9
-    assert found["ticks_left_out"] == 2 * warmup()
-    assert found["episodes"][0]["start_time"] == time_of(FAULT.start)
-    assert found["ticks"] == 2 * (ROWS - warmup())
-
-
-def test_labels_that_are_not_there_are_refused(faulty: Path) -> None:
-    refused(limen("evaluate", model_folder(), faulty, "--label", "fault"), "faulty.csv", "'fault'", "is no column")
