@@ -5,10 +5,10 @@ POST /v1/readings, where every reading comes in, is in `readings.py`; what becom
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -42,7 +42,9 @@ from service.lifecycle import Service
 from service.metrics import READINGS_ROUTE, build
 from service.openapi import answers, json_content
 from service.readings import ReadingsRoute
+from service.ring import RING_RESULTS
 from service.settings import Settings
+from service.thread import in_daemon
 
 ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zip-compressed")
 ZIP_SCHEMA = {"type": "string", "format": "binary"}
@@ -112,6 +114,7 @@ def _equipment_routes(app: FastAPI, service: Service) -> None:
         "/v1/equipment/{equipment:path}/scores",
         tags=["equipment"],
         summary="Recent scores of a machine",
+        description=f"The last {RING_RESULTS} readings at most, oldest first.",
         responses=answers(views.RecentScores, 404),
     )
     async def equipment_scores(equipment: str) -> Response:
@@ -182,7 +185,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         check_type(dict(request.scope["headers"]), ZIP_TYPES, "application/zip")
         content = await _body(request, service, settings.model_bytes_max)
         async with service.changing_models:
-            view, name, number = await asyncio.to_thread(service.registry.registration, content)
+            view, name, number = await in_daemon(partial(service.registry.registration, content))
             service.show_models(view)
         announce.uploaded(view, name, number)
         active = name in view.active and view.active[name].version == number
@@ -202,7 +205,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
         async with service.changing_models:
             before = service.registry.view.active.get(name)
-            service.show_models(await asyncio.to_thread(service.registry.activation, name, version))
+            service.show_models(await in_daemon(partial(service.registry.activation, name, version)))
         announce.switched(service.registry.view, name, before.version if before else None)
         return _answer(views.model_entry(service.registry, name))
 

@@ -23,7 +23,7 @@ from service.align import NEVER
 from service.body import InFlight
 from service.clock import Clock, EventClock, make_clock
 from service.consumer import BatchReport, Consumer, QueueLimits
-from service.errors import NotReady, Stopping
+from service.errors import NotReady, Stopping, Unavailable
 from service.ingest.batch import Limits
 from service.journal import Unjournaled
 from service.metrics import Metrics
@@ -133,8 +133,10 @@ class Service:
             return
         try:
             await self.save()
-        except OSError as error:
-            log.critical("the state since the last snapshot is lost, no snapshot could be saved: %s", error)
+        except Exception as error:
+            told = None if isinstance(error, OSError) else error  # a defect, and its place matters
+            lost = "the state since the last snapshot is lost"
+            log.critical("%s, no snapshot could be saved: %s", lost, error, exc_info=told)
             self.on_failure()
 
     async def save(self) -> None:
@@ -199,8 +201,11 @@ class Service:
         while await self._goes_on_after(self.settings.snapshot_seconds):
             try:
                 await self.save()
-            except OSError as error:
-                log.error("no snapshot could be saved: %s", error)
+            except Unavailable:
+                raise  # the process is ending
+            except Exception as error:
+                told = None if isinstance(error, OSError) else error
+                log.error("no snapshot could be saved: %s", error, exc_info=told)
 
     async def _keep_looking(self) -> None:
         """Looks for silent machines."""
