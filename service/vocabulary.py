@@ -55,7 +55,7 @@ KIND = {
 WORDS = {"status": STATUS, "reason": REASON, "flags": FLAGS, "leading": LEADING, "kind": KIND}
 
 TYPES = (
-    *("Answer", "Result", "BatchResult", "RefusedReading"),
+    *("Answer", "Result", "BatchResult", "RefusedReading", "Advice"),
     *("EquipmentEntry", "EquipmentDetail", "SensorView", "RecentScores", "ScoreEntry"),
     *("AlarmView", "Opening", "SensorShare"),
 )  # whose fields are explained
@@ -76,7 +76,8 @@ FIELDS = {
     "EquipmentDetail.alarm": "The open alarm of kind process, if there is one.",
     "EquipmentDetail.sensors": "All sensors of the model, in its order; none before the first reading.",
     "scores": f"The last {RING_RESULTS} readings at most, oldest first.",
-    "warnings": "Sentences on what concerns many readings, and what to do.",
+    "warnings": "Sentences on sensors that no model knows.",
+    "readings": "How many it concerns.",
     "detail": "Why there is no score, and what to do.",
 }
 
