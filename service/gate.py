@@ -5,6 +5,7 @@ A long answer is handed over piece by piece, each as the peer takes the one befo
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -71,6 +72,8 @@ class Gate:
                 await send_problem(noting, Unavailable(self.in_flight.complaint()))
             else:
                 await self.app(scope, rest.receive, noting)
+        except asyncio.CancelledError:
+            return  # the process ends: the client was dropped before
         finally:
             self.metrics.observe_request(route_of(path), status, time.perf_counter() - start)
 
@@ -78,13 +81,13 @@ class Gate:
         """Hand over a long part of an answer in pieces; it is in flight until the last is taken. There is no room that
         could be refused: it is there already."""
         body = memoryview(message["body"])
-        self.in_flight.held += len(body)
+        self.in_flight.hold_answer(len(body))
         try:
             for start in range(0, len(body), PIECE):
                 more = start + PIECE < len(body) or message.get("more_body", False)
                 await send({**message, "body": body[start : start + PIECE], "more_body": more})
         finally:
-            self.in_flight.give(len(body))
+            self.in_flight.hold_answer(-len(body))
 
     def allows(self, host: str) -> bool:
         """Whether a request may name that host."""
