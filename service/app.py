@@ -50,6 +50,7 @@ ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zi
 ZIP_SCHEMA = {"type": "string", "format": "binary"}
 ACTIVATION_BYTES_MAX = 4096
 MODELS_ROUTE = "/v1/models"
+SCORES = "/scores"  # ends the address of a machine's scores
 
 log = logging.getLogger("limen")
 _encode = msgspec.json.Encoder().encode
@@ -117,7 +118,9 @@ def _equipment_routes(app: FastAPI, service: Service) -> None:
         description=f"The last {RING_RESULTS} readings at most, oldest first.",
         responses=answers(views.RecentScores, 404),
     )
-    async def equipment_scores(equipment: str) -> Response:
+    async def equipment_scores(equipment: str, request: Request) -> Response:
+        if not request.scope["raw_path"].endswith(SCORES.encode()):  # its slash is of the id, as %2F
+            return await one_equipment(equipment + SCORES, request)
         await service.consumer.settled()
         return _answer(_known(views.recent_scores(service.shard, equipment), equipment))
 
@@ -221,6 +224,8 @@ async def _body(request: Request, service: Service, bytes_max: int) -> bytes:
 def _version(content: bytes) -> int:
     found = parse(content)
     version = found.get("version") if isinstance(found, dict) else None
+    if isinstance(version, float) and version.is_integer():  # in JSON, 2.0 is 2
+        version = int(version)
     if not isinstance(found, dict) or set(found) != {"version"} or type(version) is not int or version < 1:
         what = f"version is {shown(version)}" if isinstance(found, dict) and set(found) == {"version"} else None
         body = what or f"the body is {shown(found)}"
