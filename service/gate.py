@@ -5,7 +5,6 @@ A long answer is handed over piece by piece, each as the peer takes the one befo
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -72,8 +71,6 @@ class Gate:
                 await send_problem(noting, Unavailable(self.in_flight.complaint()))
             else:
                 await self.app(scope, rest.receive, noting)
-        except asyncio.CancelledError:
-            return  # the process ends: the client was dropped before
         finally:
             self.metrics.observe_request(route_of(path), status, time.perf_counter() - start)
 

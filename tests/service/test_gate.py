@@ -121,17 +121,3 @@ def test_while_answers_that_nobody_reads_fill_the_room_only_probes_are_answered(
     full = InFlight(MIB, answers=MIB)
     assert passed(CollectorRegistry(), ["localhost"], in_flight=full) == (503, False)
     assert passed(CollectorRegistry(), ["localhost"], "/health/live", in_flight=full) == (204, True)
-
-
-def test_a_request_that_is_cancelled_at_the_end_of_the_process_says_nothing(registry: CollectorRegistry) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(60)
-
-    async def main() -> None:
-        gate = Gate(app, ["*"], Metrics(registry), InFlight(MIB))
-        task = asyncio.create_task(gate({"type": "http", "path": "/", "headers": []}, None, None))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        task.cancel()
-        await task
-
-    asyncio.run(main())
