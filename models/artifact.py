@@ -25,13 +25,13 @@ from models.detector import Detector, Scoring
 from models.disk import write_durably
 from models.drift import EDGES, DriftReference
 from models.lmn import LinearMemoryNetwork
-from models.manifest import MANIFEST, Manifest, basis_id, check, identify, memory_id, read_manifest
+from models.manifest import BYTES_MAX, MANIFEST, Manifest, basis_id, check, identify, memory_id, read_manifest
 from models.score import STATISTICS, positive_definite
 from models.trial import try_out
 
 TENSORS = "model.safetensors"
-MANIFEST_BYTES_MAX = 64 * 1024 * 1024
 TENSORS_BYTES_MAX = 512 * 1024 * 1024
+HEADER_BYTES_MAX = 64 * 1024  # of the tensor file, which names some twenty tensors
 WEIGHTS = tuple(field.name for field in fields(LinearMemoryNetwork))  # tensors of the same name
 DRIFT = "drift."  # before the names of the tensors of the drift reference
 
@@ -88,7 +88,7 @@ def _tensors(detector: Detector) -> dict[str, NDArray[np.generic]]:
 
 def load(folder: Path) -> LoadedModel:
     """Read and check an artifact. ModelError says what is wrong with it."""
-    manifest = read_manifest(_bounded(folder / MANIFEST, MANIFEST_BYTES_MAX))
+    manifest = read_manifest(_bounded(folder / MANIFEST, BYTES_MAX))
     blob = _bounded(folder / TENSORS, TENSORS_BYTES_MAX)
     return assemble(manifest, blob, str(folder))
 
@@ -112,8 +112,13 @@ def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
         raise ModelError(
             f"{where}: {TENSORS} does not match the hash in {MANIFEST}; the file was changed or is incomplete"
         )
+    header = int.from_bytes(blob[:8], "little")
+    if header > HEADER_BYTES_MAX:
+        raise ModelError(f"{where}: {TENSORS} has a header of {header} bytes; expected at most {HEADER_BYTES_MAX}")
     try:
         tensors = load_tensors(blob)
+    except KeyError as error:
+        raise ModelError(f"{where}: {TENSORS} holds a tensor of type {error}; expected F32, F64 or BOOL") from None
     except (SafetensorError, ValueError, TypeError) as error:
         raise ModelError(f"{where}: {TENSORS}: {error}") from None
     try:

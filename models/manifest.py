@@ -24,14 +24,18 @@ FORMAT = 1
 KIND = "lmn"
 MANIFEST = "manifest.json"
 SENSORS_MAX = 10_000
+BYTES_MAX = 512 * SENSORS_MAX  # of a manifest; of one sensor it holds some 200
+MEMORY_MAX = 2048  # values: the check of its stability takes five seconds
 NAME_LENGTH_MAX = 128  # of a model
 SENSOR_NAME_LENGTH_MAX = 1024
+NAME_RULE = "letters, digits, '.', '_' or '-', and no '.json' at the end"
 VERSION_MAX = 1_000_000_000
 WARMUP_TICKS_MAX = 1_000_000
 INTERVAL_MAX = 366 * 86_400 * MICROSECONDS
 GAP_TICKS_MAX = 10_000  # each is gone through, one by one, where it did not come
 QUANTILE_LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)  # of the held-out scores, kept in the manifest
 ROUNDING = 1e-9  # that shares of the same rows may differ by
+RESERVED = (".json", ".partial")  # ends of names that a registry gives to files of its own
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 Rule = tuple[bool, str]  # whether it holds, and the complaint where it does not
@@ -110,6 +114,12 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     tensors_sha256: str
 
 
+class _Head(msgspec.Struct):
+    """What is read of a manifest first: other formats have other fields."""
+
+    format: msgspec.Raw = msgspec.Raw(b"missing")
+
+
 def versions() -> dict[str, str]:
     """Of what made the numbers."""
     return {"python": platform.python_version(), "numpy": np.__version__}
@@ -143,14 +153,16 @@ def memory_id(network: LinearMemoryNetwork) -> str:
 
 
 def read_manifest(content: bytes) -> Manifest:
-    """Decode and check `manifest.json` by itself."""
+    """Decode and check `manifest.json` by itself. It is decoded by types only: a small file of anything else would
+    become very many objects."""
+    if len(content) > BYTES_MAX:
+        raise ModelError(f"{MANIFEST} has {len(content)} bytes; expected at most {BYTES_MAX}")
     try:
-        found = msgspec.json.decode(content)
-        if not isinstance(found, dict):
-            raise ModelError(f"{MANIFEST} holds {type(found).__name__}; expected an object")
-        if found.get("format") != FORMAT:
-            raise ModelError(f"{MANIFEST}: format is {found.get('format')!r}; this program reads format {FORMAT}")
-        manifest = msgspec.convert(found, Manifest)
+        found = bytes(msgspec.json.decode(content, type=_Head).format)
+        if found != str(FORMAT).encode():
+            text = found[:20].decode(errors="replace")
+            raise ModelError(f"{MANIFEST}: format is {text}; this program reads format {FORMAT}")
+        manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelError(f"{MANIFEST}: {error}; the file was changed or is incomplete") from None
     if identify(manifest) != manifest.artifact_id:
@@ -169,11 +181,11 @@ def check(manifest: Manifest) -> None:
 
 def _of_model(manifest: Manifest) -> Iterator[Rule]:
     lacking = ", ".join(manifest.requires)
-    yield valid_name(manifest.name), f"name is {manifest.name!r}; expected letters, digits, '.', '_' or '-'"
+    yield valid_name(manifest.name), f"name is {manifest.name!r}; expected {NAME_RULE}"
     yield 1 <= manifest.version <= VERSION_MAX, f"version is {manifest.version}; expected 1 to {VERSION_MAX}"
     yield manifest.kind == KIND, f"kind is {manifest.kind!r}; this program knows {KIND!r}"
     yield not manifest.requires, f"requires {lacking}, which this program does not have"
-    yield manifest.p >= 1, f"p is {manifest.p}; expected 1 or more"
+    yield 1 <= manifest.p <= MEMORY_MAX, f"p is {manifest.p}; expected 1 to {MEMORY_MAX}"
     yield manifest.L >= 1, f"L is {manifest.L}; expected 1 or more"
     yield 0 < manifest.g <= 1, f"g is {manifest.g}; expected more than 0 and at most 1"
     yield manifest.statistics == STATISTICS, f"statistics are {manifest.statistics}; this program knows {STATISTICS}"
@@ -252,4 +264,5 @@ def _invertible(value: float) -> bool:
 def valid_name(name: str) -> bool:
     """Whether a model may be called that: it becomes a folder, a metric label and part of an address."""
     plain = name.replace(".", "").replace("_", "").replace("-", "")
-    return 0 < len(name) <= NAME_LENGTH_MAX and plain.isascii() and plain.isalnum() and name[0] != "."
+    own = name[:1] != "." and not name.lower().endswith(RESERVED)
+    return 0 < len(name) <= NAME_LENGTH_MAX and plain.isascii() and plain.isalnum() and own

@@ -19,7 +19,7 @@ KINDS: tuple[Kind, ...] = ("process", "silent")
 SHARE_DECIMALS = 4  # of a share, as it is told
 SHARE_MIN = 0.01  # of a sensor that is named
 SENSORS_NAMED_MAX = 5  # in an alarm
-EVIDENCE_SENSORS_MAX = 64  # that an open alarm keeps sums of
+SETTLED_AFTER = 8  # fresh exceedances that must follow one before it may name the sensors of its alarm
 
 
 class SensorShare(msgspec.Struct, frozen=True, gc=False):
@@ -36,9 +36,19 @@ class Opening(msgspec.Struct, frozen=True, gc=False):
     sensors: list[SensorShare]
 
 
+class Exceedance(msgspec.Struct, frozen=True, gc=False):
+    """A fresh exceedance of an open alarm: its score, and the sensors behind it."""
+
+    score: float
+    sensors: list[SensorShare]
+
+
 class Alarm(msgspec.Struct):
-    """One episode; times in microseconds, `end` None while it is open. `sensors` are those behind all of it: the mean
-    of their shares over its fresh exceedances, each reading counting alike. `evidence` holds the sums of an open one.
+    """One episode; times in microseconds, `end` None while it is open.
+
+    `sensors` are those of its highest fresh exceedance that others followed: the step back to normal, often the
+    highest of all, is among the last and names nothing. `height` is the score of that one (0: none yet), `recent` the
+    last ones of an open alarm, oldest first.
     """
 
     id: str
@@ -52,25 +62,22 @@ class Alarm(msgspec.Struct):
     peak_time: int | None = None
     sensors: list[SensorShare] = []
     opening: Opening | None = None  # of kind process
-    evidence: dict[str, float] = {}
+    height: float = 0.0
+    recent: list[Exceedance] = []
 
     @property
     def open(self) -> bool:
         return self.end is None
 
-    def add(self, shares: dict[str, float]) -> None:
-        """Take in the greatest shares of one fresh exceedance; `settle` makes `sensors` of all of them."""
-        if not self.evidence:
-            self.evidence = {one.sensor: one.share for one in self.sensors}  # of a snapshot that had no evidence
-        for sensor, share in shares.items():
-            self.evidence[sensor] = self.evidence.get(sensor, 0.0) + share
-        if len(self.evidence) > EVIDENCE_SENSORS_MAX:
-            self.evidence = dict(sorted(self.evidence.items(), key=_greatest_first)[:EVIDENCE_SENSORS_MAX])
-
-    def settle(self) -> None:
-        """Name the sensors that the evidence points at."""
-        if self.evidence:
-            self.sensors = named(self.evidence)
+    def add(self, exceedance: Exceedance) -> None:
+        """Take in one fresh exceedance."""
+        self.recent = [*self.recent, exceedance]
+        if len(self.recent) > SETTLED_AFTER:
+            settled, *self.recent = self.recent
+            if settled.score > self.height:
+                self.height, self.sensors = settled.score, settled.sensors
+        elif self.height == 0:
+            self.sensors = max(self.recent, key=lambda one: one.score).sensors
 
 
 def named(shares: dict[str, float]) -> list[SensorShare]:
@@ -124,8 +131,7 @@ class AlarmBook:
         alarm = self._open.pop((equipment, kind), None)
         if alarm is None:
             return None
-        alarm.settle()
-        alarm.end, alarm.evidence = max(end, alarm.start), {}
+        alarm.end, alarm.recent = max(end, alarm.start), []
         self._keep(alarm)
         return alarm
 

@@ -1,7 +1,7 @@
 """What became of a body -> the bytes of the answer to POST /v1/readings. NaN is written as null.
 
 What was not scored is explained in one place: beside its result in a body in rows, in `errors` (what could not be
-decoded) and `warnings` (what could) in a body in columns; each up to a bound.
+decoded) and `advice` (what could) in a body in columns; each up to a bound.
 """
 
 from __future__ import annotations
@@ -61,9 +61,19 @@ class RefusedReading(msgspec.Struct, gc=False):
     equipment: str | UnsetType = UNSET
 
 
+class Advice(msgspec.Struct, gc=False):
+    """Why `readings` of a machine in a body in columns were not scored, and what to do."""
+
+    equipment: str
+    status: str
+    reason: str
+    readings: int
+    detail: str
+
+
 class Answer(msgspec.Struct):
-    """The answer to a body: the seven statuses sum to `received`. `results` answers a body in rows, `batches` and
-    `errors` one in columns; `warnings` says what concerns many readings."""
+    """The answer to a body: the seven statuses sum to `received`. `results` answers a body in rows, `batches`, `errors`
+    and `advice` one in columns; `warnings` names sensors that no model knows."""
 
     received: int
     scored: int
@@ -77,6 +87,7 @@ class Answer(msgspec.Struct):
     batches: list[BatchResult] | UnsetType = UNSET
     errors: list[RefusedReading] | UnsetType = UNSET
     warnings: list[str] | UnsetType = UNSET
+    advice: list[Advice] | UnsetType = UNSET
 
 
 KINDS = 256  # reasons, at most
@@ -95,19 +106,19 @@ _encoder = msgspec.json.Encoder()
 
 
 def encode(
-    body: Body, outcome: BodyOutcome, errors_max: int, warnings_max: int = default("warnings_per_body_max")
+    body: Body, outcome: BodyOutcome, errors_max: int, advice_max: int = default("warnings_per_body_max")
 ) -> bytes:
-    """The answer to a body, with at most `errors_max` readings explained one by one, and `warnings_max` sentences on
-    many."""
+    """The answer to a body, with at most `errors_max` readings explained one by one, and `advice_max` reasons of
+    machines."""
     rows = body.form == "rows"
-    warnings = [*outcome.warnings, *([] if rows else _advice(body, outcome, warnings_max))]
     answer = Answer(
         received=body.received,
         **dict(zip(STATUS_NAMES, outcome.counts(), strict=True)),
         results=list(_results(body, outcome, errors_max)) if rows else UNSET,
         batches=UNSET if rows else list(_batches(body, outcome)),
         errors=UNSET if rows else [_error(refusal) for refusal in body.refused[:errors_max]] or UNSET,
-        warnings=warnings or UNSET,
+        warnings=outcome.warnings or UNSET,
+        advice=UNSET if rows else _advice(body, outcome, advice_max) or UNSET,
     )
     return _encoder.encode(answer)
 
@@ -148,8 +159,8 @@ def _results(body: Body, outcome: BodyOutcome, errors_max: int) -> Iterator[Resu
         yield result
 
 
-def _advice(body: Body, outcome: BodyOutcome, warnings_max: int) -> list[str]:
-    """Sentences on readings of a body in columns: one a machine and reason, and how many readings it concerns."""
+def _advice(body: Body, outcome: BodyOutcome, advice_max: int) -> list[Advice]:
+    """On readings of a body in columns: one a machine and reason, and how many readings it concerns."""
     found: Counter[tuple[str, int, int]] = Counter()
     start = 0
     for owner, size in zip(body.owners, body.sizes, strict=True):
@@ -159,12 +170,10 @@ def _advice(body: Body, outcome: BodyOutcome, warnings_max: int) -> list[str]:
             if (key := divmod(int(kind), KINDS)) in REMEDIES:
                 found[owner, *key] += int(count)
         start += size
-    sentences = [
-        f"{count} readings of {shown(owner)}: {REMEDIES[status, reason].format(shown(owner))}"
-        for (owner, status, reason), count in islice(found.items(), warnings_max)
+    return [
+        Advice(owner, STATUS_NAMES[status], REASON_NAMES[reason], count, REMEDIES[status, reason].format(shown(owner)))
+        for (owner, status, reason), count in islice(found.items(), advice_max)
     ]
-    more = len(found) - len(sentences)
-    return sentences + [f"and {more} more reasons, each of one machine"] * (more > 0)
 
 
 def _owners(body: Body) -> tuple[list[str], list[str | None]]:

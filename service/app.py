@@ -5,10 +5,10 @@ POST /v1/readings, where every reading comes in, is in `readings.py`; what becom
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -42,12 +42,15 @@ from service.lifecycle import Service
 from service.metrics import READINGS_ROUTE, build
 from service.openapi import answers, json_content
 from service.readings import ReadingsRoute
+from service.ring import RING_RESULTS
 from service.settings import Settings
+from service.thread import in_daemon
 
 ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zip-compressed")
 ZIP_SCHEMA = {"type": "string", "format": "binary"}
 ACTIVATION_BYTES_MAX = 4096
 MODELS_ROUTE = "/v1/models"
+SCORES = "/scores"  # ends the address of a machine's scores
 
 log = logging.getLogger("limen")
 _encode = msgspec.json.Encoder().encode
@@ -112,9 +115,12 @@ def _equipment_routes(app: FastAPI, service: Service) -> None:
         "/v1/equipment/{equipment:path}/scores",
         tags=["equipment"],
         summary="Recent scores of a machine",
+        description=f"The last {RING_RESULTS} readings at most, oldest first.",
         responses=answers(views.RecentScores, 404),
     )
-    async def equipment_scores(equipment: str) -> Response:
+    async def equipment_scores(equipment: str, request: Request) -> Response:
+        if not request.scope["raw_path"].endswith(SCORES.encode()):  # its slash is of the id, as %2F
+            return await one_equipment(equipment + SCORES, request)
         await service.consumer.settled()
         return _answer(_known(views.recent_scores(service.shard, equipment), equipment))
 
@@ -182,7 +188,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         check_type(dict(request.scope["headers"]), ZIP_TYPES, "application/zip")
         content = await _body(request, service, settings.model_bytes_max)
         async with service.changing_models:
-            view, name, number = await asyncio.to_thread(service.registry.registration, content)
+            view, name, number = await in_daemon(partial(service.registry.registration, content))
             service.show_models(view)
         announce.uploaded(view, name, number)
         active = name in view.active and view.active[name].version == number
@@ -202,7 +208,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
         async with service.changing_models:
             before = service.registry.view.active.get(name)
-            service.show_models(await asyncio.to_thread(service.registry.activation, name, version))
+            service.show_models(await in_daemon(partial(service.registry.activation, name, version)))
         announce.switched(service.registry.view, name, before.version if before else None)
         return _answer(views.model_entry(service.registry, name))
 
@@ -218,6 +224,8 @@ async def _body(request: Request, service: Service, bytes_max: int) -> bytes:
 def _version(content: bytes) -> int:
     found = parse(content)
     version = found.get("version") if isinstance(found, dict) else None
+    if isinstance(version, float) and version.is_integer():  # in JSON, 2.0 is 2
+        version = int(version)
     if not isinstance(found, dict) or set(found) != {"version"} or type(version) is not int or version < 1:
         what = f"version is {shown(version)}" if isinstance(found, dict) and set(found) == {"version"} else None
         body = what or f"the body is {shown(found)}"

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 
 from models.artifact import TENSORS
+from models.manifest import BYTES_MAX as MANIFEST_BYTES_MAX
 from models.manifest import MANIFEST
 from service.errors import BodyTooLarge, ModelRefused, shown
 
@@ -58,6 +59,8 @@ def _check_entries(entries: list[zipfile.ZipInfo], inflated_bytes_max: int) -> N
     for entry in entries:
         if entry.flag_bits & _ENCRYPTED or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ModelRefused(f"{entry.filename} is encrypted or packed by method {entry.compress_type}; use deflate")
+        if entry.filename == MANIFEST and entry.file_size > MANIFEST_BYTES_MAX:
+            raise BodyTooLarge(f"{MANIFEST} has {entry.file_size} bytes; expected at most {MANIFEST_BYTES_MAX}")
     total = sum(entry.file_size for entry in entries)
     if total > inflated_bytes_max:
         raise BodyTooLarge(f"the zip inflates to {total} bytes; expected at most {inflated_bytes_max}")

@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
@@ -20,6 +20,7 @@ from service.errors import BodyTooLarge, NotGzip, RequestTimeout, Unavailable, U
 
 JSON_TYPES = (b"application/json",)
 GZIP = 16 + zlib.MAX_WBITS
+SLOW_SECONDS = 2.0  # after which a body that still arrives gives way to others where there is no room
 BLOCK = 16 * 1024  # unpacked at once: what follows a member of it is copied
 PADDING = re.compile(b"\0*")
 Headers = Mapping[bytes, bytes]
@@ -31,17 +32,35 @@ class InFlight:
 
     bytes_max: int
     held: int = 0
+    answers: int = 0  # among those held
+    arriving: dict[BodyReader, float] = field(default_factory=dict)  # since when, oldest first
 
-    def take(self, count: int) -> None:
-        """Hold more bytes; Unavailable where there is no room."""
+    def take(self, count: int, taker: BodyReader | None = None) -> None:
+        """Hold more bytes; Unavailable where there is no room, and no body that arrives slowly to make some."""
+        if self.held + count > self.bytes_max:
+            self._make_room(count, taker)
+        self.held += count
+
+    def _make_room(self, count: int, taker: BodyReader | None) -> None:
+        """The bodies that have been arriving for longest, and for long, give way: few slow senders would keep all
+        others out."""
+        for reader, since in list(self.arriving.items()):
+            slow = asyncio.get_running_loop().time() - since > SLOW_SECONDS
+            if self.held + count <= self.bytes_max or not slow or reader is taker:
+                break
+            reader.give_way()
         if self.held + count > self.bytes_max:
             raise Unavailable(self.complaint())
-        self.held += count
 
     @property
     def full(self) -> bool:
         """Whether answers that nobody has read yet leave no room for anything."""
-        return self.held >= self.bytes_max
+        return self.answers >= self.bytes_max
+
+    def hold_answer(self, count: int) -> None:
+        """Hold a long answer, which nobody can be refused any more, or with a negative count let go of it."""
+        self.answers += count
+        self.held += count
 
     def complaint(self) -> str:
         """Why there is no room."""
@@ -58,15 +77,30 @@ class BodyReader:
     def __init__(self, in_flight: InFlight, bytes_max: int, seconds_max: float) -> None:
         self.in_flight, self.bytes_max, self.seconds_max = in_flight, bytes_max, seconds_max
         self.held = 0
+        self._gave_way = False
+        self._time: asyncio.Timeout | None = None
 
     async def read(self, receive: Receive, headers: Headers) -> bytes:
         """The body as sent. BodyTooLarge, RequestTimeout, Unavailable; ClientDisconnect where nobody is there."""
         self._check(declared_length(headers))
+        self.in_flight.arriving[self] = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self.seconds_max):
+            async with asyncio.timeout(self.seconds_max) as self._time:
                 return await self._read(receive)
         except TimeoutError:
+            if self._gave_way:
+                raise Unavailable("the body arrived slowly and gave way to others; send it again") from None
             raise RequestTimeout(f"the body did not arrive within {self.seconds_max:g} seconds") from None
+        finally:
+            self.in_flight.arriving.pop(self, None)
+
+    def give_way(self) -> None:
+        """Stop reading, and let go of what has arrived."""
+        self.in_flight.arriving.pop(self, None)
+        self._gave_way = True
+        self.close()
+        if self._time is not None:
+            self._time.reschedule(asyncio.get_running_loop().time())
 
     async def _read(self, receive: Receive) -> bytes:
         pieces: list[bytes] = []
@@ -84,7 +118,7 @@ class BodyReader:
 
     def hold(self, count: int) -> None:
         """Count bytes as in flight."""
-        self.in_flight.take(count)
+        self.in_flight.take(count, self)
         self.held += count
 
     def close(self) -> None:

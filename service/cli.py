@@ -73,7 +73,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     name: Annotated[str, typer.Option("--name", help="Name of the model; else that of the folder.")] = "",
     false_alarm_rate: Annotated[float, typer.Option("--false-alarm-rate", help="Promised share of ticks.")] = 0.01,
-    memory_size: Annotated[int, typer.Option("--memory-size", min=1, max=4096, help="Values in the memory.")] = 52,
+    memory_size: Annotated[int, typer.Option("--memory-size", min=1, max=2048, help="Values in the memory.")] = 52,
     window: Annotated[int, typer.Option("--window", min=1, max=1000, help="Ticks that the memory looks back.")] = 10,
     discount: Annotated[float, typer.Option("--discount", help="Weight of each tick further back, 0 to 1.")] = 0.95,
     as_json: o.Json = False,

@@ -78,13 +78,13 @@ class Gate:
         """Hand over a long part of an answer in pieces; it is in flight until the last is taken. There is no room that
         could be refused: it is there already."""
         body = memoryview(message["body"])
-        self.in_flight.held += len(body)
+        self.in_flight.hold_answer(len(body))
         try:
             for start in range(0, len(body), PIECE):
                 more = start + PIECE < len(body) or message.get("more_body", False)
                 await send({**message, "body": body[start : start + PIECE], "more_body": more})
         finally:
-            self.in_flight.give(len(body))
+            self.in_flight.hold_answer(-len(body))
 
     def allows(self, host: str) -> bool:
         """Whether a request may name that host."""

@@ -14,8 +14,8 @@ SHARE_DIGITS = 6
 
 
 class SensorView(msgspec.Struct, frozen=True):
-    """One sensor at the last reading, in physical units. `contribution` is its part of `EquipmentDetail.statistic`,
-    `share` its part of the statistic that made the score. A missing value has neither `actual` nor `expected`."""
+    """One sensor at the last reading, in physical units. `contribution` is its part of `statistic`, `share` its part of
+    the statistic that made the score. A missing value has neither `actual` nor `expected`."""
 
     sensor: str
     unit: str

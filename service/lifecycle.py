@@ -23,7 +23,7 @@ from service.align import NEVER
 from service.body import InFlight
 from service.clock import Clock, EventClock, make_clock
 from service.consumer import BatchReport, Consumer, QueueLimits
-from service.errors import NotReady, Stopping
+from service.errors import NotReady, Stopping, Unavailable
 from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
@@ -134,8 +134,9 @@ class Service:
         try:
             if self.consumer.failure is None:
                 await self.save()
-        except OSError as error:
-            log.critical("no snapshot could be saved: %s", error)
+        except Exception as error:
+            told = None if isinstance(error, OSError) else error  # a defect, and its place matters
+            log.critical("no snapshot could be saved: %s", error, exc_info=told)
             self.on_failure()
         finally:
             await asyncio.to_thread(self.consumer.journal.close)
@@ -225,8 +226,11 @@ class Service:
             self._snapshot_due.clear()
             try:
                 await self.save()
-            except OSError as error:
-                log.error("no snapshot could be saved: %s", error)
+            except Unavailable:
+                raise  # the process is ending
+            except Exception as error:
+                told = None if isinstance(error, OSError) else error
+                log.error("no snapshot could be saved: %s", error, exc_info=told)
 
     async def _keep_looking(self) -> None:
         """Looks for silent machines."""

@@ -5,14 +5,16 @@ Schemas of answers come from the types that are encoded (msgspec), so that docum
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from service import answer, views
+from service import answer, views, vocabulary
 from service.errors import PROBLEM_JSON
 from service.metrics import READINGS_ROUTE
+from service.status import STATUS_NAMES
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -81,18 +83,59 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     views.Health,
 )
 BODIES: tuple[type[msgspec.Struct], ...] = (Rows, Columns, Batches, Activation)
-EXAMPLE = {
-    "readings": [
-        {"equipment": "pump-7", "time": "2026-11-24T00:00:00Z", "values": {"pressure": 1.2, "flow": None}},
-    ]
+_COLUMNS = {
+    "equipment": "pump-7",
+    "sensors": ["pressure", "flow"],
+    "times": ["2026-11-24T00:00:00Z", "2026-11-24T00:00:10Z"],
+    "values": [[1.2, 32.0], [1.3, None]],
+}
+BODY_EXAMPLES = {
+    "rows": {
+        "readings": [
+            {"equipment": "pump-7", "time": "2026-11-24T00:00:00Z", "values": {"pressure": 1.2, "flow": None}},
+        ]
+    },
+    "columns": _COLUMNS,
+    "batches": {"batches": [_COLUMNS, {**_COLUMNS, "equipment": "pump-8"}]},
+}
+_COUNTS = dict.fromkeys(STATUS_NAMES, 0)
+ANSWER_EXAMPLES = {
+    "to rows": {
+        **{"received": 1, **_COUNTS, "scored": 1},
+        "results": [
+            {
+                **{"equipment": "pump-7", "time": "2026-11-24T00:00:00Z", "status": "scored"},
+                **{"score": 0.42, "p_value": 0.31, "alarm": False},
+                "sensors": [{"sensor": "pressure", "share": 1.0}],
+                "flags": ["imputed"],
+            }
+        ],
+    },
+    "to columns": {
+        **{"received": 2, **_COUNTS, "warming": 1, "rejected": 1},
+        "batches": [
+            {
+                **{"equipment": "pump-7", "status": ["warming", "rejected"], "score": [None, None]},
+                **{"p_value": [None, None], "alarm": [False, False], "reason": ["", "bad_value"]},
+            }
+        ],
+        "errors": [
+            {
+                **{"row": 1, "field": "values", "reason": "bad_value", "equipment": "pump-7"},
+                "detail": "row 1: values of sensor 'flow' is 'n/a'; expected a number or null",
+            }
+        ],
+    },
 }
 
 
-def json_content(*kinds: type[msgspec.Struct], example: Any = None) -> dict[str, Any]:
-    """A JSON body of one of some types."""
+def json_content(*kinds: type[msgspec.Struct], examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A JSON body of one of some types; `examples` by what they show."""
     references = [{"$ref": REFERENCE.format(name=kind.__name__)} for kind in kinds]
     content: dict[str, Any] = {"schema": references[0] if len(references) == 1 else {"oneOf": references}}
-    return {"application/json": content if example is None else {**content, "example": example}}
+    if examples:
+        content["examples"] = {name: {"summary": name, "value": value} for name, value in examples.items()}
+    return {"application/json": content}
 
 
 def answers(kind: type[msgspec.Struct], *problems: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
@@ -120,6 +163,10 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
     for operations in document["paths"].values():
         for operation in operations.values():
             _replace_validation_error(operation)
+    for name, schema in components.items():
+        for field, found in schema.get("properties", {}).items():
+            if text := vocabulary.sentence(name, field):
+                found["description"] = text
     document["paths"] = {READINGS_ROUTE: {"post": _readings_operation()}, **document["paths"]}
     return document
 
@@ -134,12 +181,13 @@ def _replace_validation_error(operation: dict[str, Any]) -> None:
 
 def _readings_operation() -> dict[str, Any]:
     codes = answers(answer.Answer, 400, 408, 413, 415, 422, 503)
+    codes[200]["content"] = json_content(answer.Answer, examples=ANSWER_EXAMPLES)
     return {
         "tags": ["readings"],
         "operationId": "post_readings",
         "summary": "Score readings",
         "description": "In rows, in columns, or in batches of columns; `Content-Encoding: gzip` is accepted. One bad "
         "reading costs that reading: it is rejected and explained, the others are scored.",
-        "requestBody": {"required": True, "content": json_content(Rows, Columns, Batches, example=EXAMPLE)},
+        "requestBody": {"required": True, "content": json_content(Rows, Columns, Batches, examples=BODY_EXAMPLES)},
         "responses": {str(code): content for code, content in codes.items()},
     }

@@ -1,6 +1,9 @@
 """POST /v1/readings: the one route where every microsecond counts, so it is plain ASGI.
 
 read (bounded) -> inflate -> decode -> queue, scored with all that waits -> encode
+
+Large bodies are inflated and decoded in threads, no more than `APART_MAX` at a time: what they become is much larger
+than they are.
 """
 
 from __future__ import annotations
@@ -17,12 +20,15 @@ from service.ingest.json_body import decode
 from service.lifecycle import Service
 from service.respond import send_bytes, send_problem
 
+APART_MAX = 2
+
 
 class ReadingsRoute:
     """The ASGI application behind POST /v1/readings."""
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self._apart = asyncio.Semaphore(APART_MAX)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -46,13 +52,15 @@ class ReadingsRoute:
         packed = is_gzip(headers)
         content = await reader.read(receive, headers)
         apart = packed or len(content) >= settings.thread_bytes_min
-        if packed:
-            content = await asyncio.to_thread(inflate, content, settings.inflated_bytes_max)
-            reader.hold(len(content))
         if not apart:
             outcome = await self.service.consumer.submit(body := decode(content, self.service.limits))
             return encode(body, outcome, settings.errors_per_body_max, settings.warnings_per_body_max)
-        body = await asyncio.to_thread(decode, content, self.service.limits)
+        async with self._apart:
+            if packed:
+                content = await asyncio.to_thread(inflate, content, settings.inflated_bytes_max)
+                reader.hold(len(content))
+            body = await asyncio.to_thread(decode, content, self.service.limits)
+        del content  # what waits is what it says
         outcome = await self.service.consumer.submit(body)
         return await asyncio.to_thread(
             encode, body, outcome, settings.errors_per_body_max, settings.warnings_per_body_max

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,28 @@ from service.replay import ModelOf, replay
 from service.shard import Shard
 from service.snapshot import Arrays, BankRecord, Header, Snapshot, SnapshotError
 
+log = logging.getLogger("limen")
+
 
 def capture(shard: Shard) -> Snapshot:
-    """A copy of all that a shard keeps: it may be written from another thread while the shard goes on."""
+    """A copy of all that a shard keeps: it may be written from another thread while the shard goes on. A model whose
+    machines cannot be copied is left out, with a line in the log: its machines start anew, the others go on."""
     table = shard.equipment_table
     arrays: Arrays = {
         "ids": snapshot.text(msgspec.json.encode(table.ids)),
         "alarms": snapshot.text(shard.book.saved()),
         **{f"equipment.{name}": array.copy() for name, array in table.columns.saved().items()},
     }
-    for number, bank in shard.banks.items():
-        arrays |= {f"bank.{number}.{name}": array.copy() for name, array in bank.columns.saved().items()}
-        arrays |= {f"drift.{number}.{name}": array for name, array in bank.settled_monitor().state().items()}
+    records: list[BankRecord] = []
+    for bank in shard.banks.values():
+        try:
+            record, copied = _record(bank), _copied(bank)
+        except Exception as error:
+            name = f"model {bank.model.name} version {bank.model.version}"
+            log.error("the machines of %s are left out of the snapshot: %s", name, error, exc_info=error)
+        else:
+            records.append(record)
+            arrays |= copied
     header = Header(
         format=snapshot.FORMAT,
         shard=shard.number,
@@ -39,9 +50,15 @@ def capture(shard: Shard) -> Snapshot:
         engine=snapshot.engine_id(),
         equipment=len(table),
         fields=snapshot.describe(table.columns),
-        banks=tuple(_record(bank) for bank in shard.banks.values()),
+        banks=tuple(records),
     )
     return Snapshot(header, arrays)
+
+
+def _copied(bank: Bank) -> Arrays:
+    states = {f"bank.{bank.number}.{name}": array.copy() for name, array in bank.columns.saved().items()}
+    drift = bank.settled_monitor().state()
+    return states | {f"drift.{bank.number}.{name}": array for name, array in drift.items()}
 
 
 def _record(bank: Bank) -> BankRecord:

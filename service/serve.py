@@ -168,6 +168,11 @@ def locked(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def cut_off(record: logging.LogRecord) -> bool:
+    """Whether a line only tells that a request was cut off at the end of the process: its client was dropped before."""
+    return record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
 def write_logs(settings: Settings) -> None:
     """Log lines to standard error, for reading or as JSON; those of uvicorn among them."""
     shared: list[structlog.typing.Processor] = [
@@ -185,6 +190,7 @@ def write_logs(settings: Settings) -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
+    handler.addFilter(lambda record: not cut_off(record))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

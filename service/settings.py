@@ -83,7 +83,9 @@ class Settings(BaseSettings):
     body_sensor_sets_max: Count = Field(256, description="Different sets of sensors in one body of rows.")
     body_seconds_max: Seconds = Field(30.0, description="Time for a body to arrive.")
     errors_per_body_max: Count = Field(1_000, description="Readings of one body that are explained one by one.")
-    warnings_per_body_max: Count = Field(20, description="Unknown sensors, and reasons, that an answer warns of.")
+    warnings_per_body_max: Count = Field(
+        20, description="Unknown sensors, and reasons of machines, that an answer names."
+    )
     thread_bytes_min: Count = Field(256 * 1024, description="Bodies from this size on are decoded off the event loop.")
     in_flight_bytes_max: Count = Field(256 * MIB, description="Bytes of all requests that are being answered.")
     sensors_max: Count = Field(10_000, description="Sensors in one reading.")

@@ -21,7 +21,7 @@ from models.explain import shares, top_sensors
 from models.state import Ticks
 from service import phases
 from service.admission import Admitted
-from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Kind, Opening, alarm_id, named
+from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Exceedance, Kind, Opening, alarm_id, named
 from service.align import NEVER
 from service.bank import Bank
 from service.columns import Columns, Index
@@ -248,16 +248,15 @@ class Shard:
             for row, phase, transition in phases.walk(self.columns, self.rule, admitted, ticks, machine):
                 if transition == "opened":
                     own = self._open(bank, equipment, "process", phase.opened, self._under_way.rows + row)
-                    own.opening = Opening(phase.peak, named(evidence[row]))
+                    own.opening = Opening(phase.peak, evidence[row].sensors)
                 if phase.open:
                     alarm[row] = True
                     if own is not None:
                         own.peak, own.peak_time = phase.peak, phase.peak_time
-                        own.add(evidence.get(row, {}))
+                        if row in evidence:
+                            own.add(evidence[row])
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
-            if own is not None:
-                own.settle()
         self._under_way.rows += len(admitted.rows)
 
     def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> Alarm:
@@ -309,8 +308,8 @@ class Shard:
         heard[heard != NEVER] = now
 
 
-def _evidence(bank: Bank, ticks: Ticks) -> dict[int, dict[str, float]]:
-    """By row of a fresh exceedance, the greatest shares of sensors that were measured."""
+def _evidence(bank: Bank, ticks: Ticks) -> dict[int, Exceedance]:
+    """Fresh exceedances by row, with the sensors of the greatest shares among those that were measured."""
     rows = np.flatnonzero(ticks.fresh)
     if not len(rows):
         return {}
@@ -319,6 +318,8 @@ def _evidence(bank: Bank, ticks: Ticks) -> dict[int, dict[str, float]]:
     height = np.take_along_axis(share, top, axis=1)
     names = bank.detector.sensors
     return {
-        row: {names[i]: value for i, value in zip(sensors, values, strict=True) if value > 0}
-        for row, sensors, values in zip(rows.tolist(), top.tolist(), height.tolist(), strict=True)
+        row: Exceedance(score, named({names[i]: value for i, value in zip(sensors, values, strict=True)}))
+        for row, score, sensors, values in zip(
+            rows.tolist(), ticks.score[rows].tolist(), top.tolist(), height.tolist(), strict=True
+        )
     }

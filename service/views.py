@@ -102,7 +102,7 @@ class ScoreEntry(msgspec.Struct):
 
 
 class RecentScores(msgspec.Struct):
-    """The recent readings of one machine, oldest first."""
+    """The last readings of one machine, oldest first."""
 
     equipment: str
     scores: list[ScoreEntry]

@@ -52,8 +52,8 @@ def open_workbook(path: Path) -> Table:
 
 
 def _check_reach(path: Path) -> None:
-    """DataError where a sheet says that it reaches further than can be held: one stray cell far outside is enough, since
-    every cell up to it is read."""
+    """DataError where a sheet says that it reaches further than can be held: one stray cell far outside is enough,
+    since every cell up to it is read."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -66,8 +66,8 @@ def _check_reach(path: Path) -> None:
             if cells > CELLS_MAX:
                 last = f"{found[1].decode()}{found[2].decode()}" if found else ""
                 raise DataError(
-                    f"{path.name}: {entry.rsplit('/', 1)[-1]} reaches to cell {last}, {cells:,} cells; expected at most "
-                    f"{CELLS_MAX:,}: delete what lies far outside the table, or export it as CSV"
+                    f"{path.name}: {entry.rsplit('/', 1)[-1]} reaches to cell {last}, {cells:,} cells; expected at "
+                    f"most {CELLS_MAX:,}: delete what lies far outside the table, or export it as CSV"
                 )
 
 

@@ -21,6 +21,7 @@ from msgspec import UNSET, UnsetType
 
 from service.ingest import json_rows
 from service.ingest.batch import Body, Form, Limits, ReadingBatch
+from service.ingest.containers import check_containers
 from service.ingest.names import sound, sound_sensors
 from service.ingest.sensor_sets import batches_by_sensors
 from service.ingest.times import parse_times
@@ -65,6 +66,7 @@ _names_decoder = msgspec.json.Decoder(list[str])
 
 def decode(content: bytes, limits: Limits) -> Body:
     """Decode a request body. Raises NotJson, Invalid or BodyTooLarge where nothing of it can be used."""
+    check_containers(content, limits)
     body = decode_strictly(content, limits)
     return json_rows.decode(content, limits) if body is None else body
 

@@ -233,10 +233,11 @@ def _from_batches(found: list[Any], form: Form, limits: Limits) -> Body:
     start = 0
     for number, (one, size) in enumerate(zip(found, sizes, strict=True)):
         rows = range(start, start + size)
-        start += size
         try:
             equipment, sensors = _head(one, limits)
         except Refused as why:
+            sizes[number] = size or 1  # the one that says so
+            rows = range(start, start + sizes[number])
             owner = one.get("equipment") if isinstance(one, dict) else None
             equipment = owner if names.complaint(owner, limits.equipment_id_characters) is None else ""  # type: ignore[assignment]
             detail = f"batch {number}: {why.field} {why.complaint}"
@@ -245,6 +246,7 @@ def _from_batches(found: list[Any], form: Form, limits: Limits) -> Body:
             batch = _judge_rows(equipment, sensors, one, rows, refused)
             batches += [batch] if batch.readings else []
         owners.append(equipment)
+        start = rows.stop
     return Body(form, start, batches, refused, sizes, owners)
 
 

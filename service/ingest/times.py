@@ -1,7 +1,7 @@
 """Times as text <-> int64 microseconds since 1970-01-01 UTC.
 
-A time is ISO 8601 with a zone (`Z` or an offset); without a zone it is refused, because nobody can say what it means.
-Digits beyond microseconds are cut off.
+A time is ISO 8601 (RFC 3339 among it) with a zone (`Z` or an offset), date and time with `T` or a space between them;
+without a zone it is refused, because nobody can say what it means. Digits beyond microseconds are cut off.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _YEAR_1 = -62_135_596_800_000_000
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
+_TEXT = re.compile(  # what `fromisoformat` takes is wider: any separator, anything behind a NUL
+    r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?(Z|[+-]\d\d(:?\d\d){0,2}))?)?",
+    re.ASCII | re.IGNORECASE,
+)
 _UTC_TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z", re.ASCII)
 
 
@@ -38,8 +42,10 @@ def parse_time(text: object) -> int:
     """
     if not isinstance(text, str) or len(text) > TIME_CHARACTERS_MAX:
         raise TimeRefused(f"is {shown(text)}; {EXPECTED}")
+    if not _TEXT.fullmatch(text):
+        raise TimeRefused(f"is {shown(text)}; {EXPECTED}")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
     except ValueError:
         raise TimeRefused(f"is {shown(text)}; {EXPECTED}") from None
     if moment.tzinfo is None:

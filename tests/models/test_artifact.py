@@ -1,5 +1,8 @@
+import hashlib
 import json
 import re
+import struct
+import tracemalloc
 from pathlib import Path
 
 import msgspec
@@ -10,7 +13,7 @@ from safetensors.numpy import load, save
 from models import artifact
 from models.artifact import MANIFEST, TENSORS
 from models.contract import ModelError
-from models.manifest import hash_arrays
+from models.manifest import hash_arrays, read_manifest
 from models.train import Training
 from tests.builders import process, trained
 
@@ -123,6 +126,10 @@ def test_a_changed_field_is_refused(folder: Path) -> None:
         ({"basis_id": "other"}, "basis_id is 'other'; the tensors and sensors make it"),
         ({"memory_id": "other"}, "memory_id is 'other'"),
         ({"equipment": ["machine\n"]}, "expected a name without control characters"),
+        ({"p": 2049}, "p is 2049; expected 1 to 2048"),
+        ({"name": "index.json"}, "name is 'index.json'; expected letters, .* no '.json' at the end"),
+        ({"name": "Pumps.JSON"}, "name is 'Pumps.JSON'"),
+        ({"name": "pumps.partial"}, "name is 'pumps.partial'"),
         ({"p": 9}, r"tensor 'W_mm' is float32 \(8, 8\); expected float32 \(9, 9\)"),
     ],
 )
@@ -184,6 +191,47 @@ def test_an_unknown_field_is_refused(folder: Path) -> None:
     found = json.loads((folder / MANIFEST).read_text()) | {"surprise": 1}
     (folder / MANIFEST).write_text(json.dumps(found))
     with pytest.raises(ModelError, match="surprise"):
+        artifact.load(folder)
+
+
+def test_a_small_manifest_does_not_become_very_many_objects(folder: Path) -> None:
+    real = (folder / MANIFEST).read_bytes()
+    filler = b"[" + b"{}," * 1_000_000 + b"{}]"
+    bombs = (
+        b'{"format": 1, "x": ' + filler + b"}",
+        b'{"format": ' + filler + b"}",
+        real.replace(b'"parent": ""', b'"parent": ' + filler),
+        filler,
+    )
+    for content in bombs:
+        assert content != real
+        tracemalloc.start()
+        try:
+            with pytest.raises(ModelError):
+                read_manifest(content)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < 3 * len(content)
+    with pytest.raises(ModelError, match=r"has 5120001 bytes; expected at most 5120000"):
+        read_manifest(b" " * 5_120_001)
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E5M2"])
+def test_tensors_of_a_type_that_numpy_does_not_have_are_refused(folder: Path, kind: str) -> None:
+    header = json.dumps({"W_mm": {"dtype": kind, "shape": [2], "data_offsets": [0, 4 if kind == "BF16" else 2]}})
+    blob = struct.pack("<Q", len(header)) + header.encode() + bytes(4 if kind == "BF16" else 2)
+    (folder / TENSORS).write_bytes(blob)
+    resign(folder, tensors_sha256=hashlib.sha256(blob).hexdigest())
+    with pytest.raises(ModelError, match=f"holds a tensor of type '{kind}'; expected F32"):
+        artifact.load(folder)
+
+
+def test_a_tensor_file_with_a_long_header_is_refused(folder: Path) -> None:
+    blob = struct.pack("<Q", 100_000) + b" " * 100_000
+    (folder / TENSORS).write_bytes(blob)
+    resign(folder, tensors_sha256=hashlib.sha256(blob).hexdigest())
+    with pytest.raises(ModelError, match="has a header of 100000 bytes; expected at most 65536"):
         artifact.load(folder)
 
 

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from service.alarms import EVIDENCE_SENSORS_MAX, Alarm, AlarmBook, Kind, Opening, SensorShare, named
+from service.alarms import SETTLED_AFTER, Alarm, AlarmBook, Exceedance, Kind, Opening, SensorShare, named
 
 
 def alarm(number: int, equipment: str = "p", kind: Kind = "process") -> Alarm:
@@ -69,8 +69,7 @@ def test_a_restored_book_is_the_same_within_its_bound(book: AlarmBook) -> None:
     found = book.get("0-3-0")
     assert found is not None
     found.peak, found.peak_time, found.opening = 2.5, 7, Opening(1.5, [SensorShare("speed", 1.0)])
-    found.add({"flow": 0.5})
-    found.settle()
+    found.add(Exceedance(2.5, [SensorShare("flow", 0.5)]))
     saved = msgspec.json.decode(book.saved(), type=list[Alarm])
     again = AlarmBook(10)
     again.open(alarm(99, "stranger"))
@@ -84,17 +83,25 @@ def test_a_restored_book_is_the_same_within_its_bound(book: AlarmBook) -> None:
     assert smaller.get("0-1-0") is None
 
 
-def test_sensors_are_those_of_all_fresh_exceedances_each_counting_alike() -> None:
+def over(score: float, sensor: str) -> Exceedance:
+    return Exceedance(score, [SensorShare(sensor, 1.0)])
+
+
+def test_sensors_are_those_of_the_highest_exceedance_that_others_followed() -> None:
     found = alarm(1)
-    for _ in range(3):
-        found.add({"vibration": 0.9, "flow": 0.1})
-    found.add({"temperature": 0.996, "flow": 0.004})
-    found.settle()
-    assert found.sensors == [
-        SensorShare("vibration", 0.675),
-        SensorShare("temperature", 0.249),
-        SensorShare("flow", 0.076),
-    ]
+    for score, sensor in [(2.0, "flow"), (9.0, "vibration"), *[(3.0, "flow")] * SETTLED_AFTER, (70.0, "temperature")]:
+        found.add(over(score, sensor))
+    assert found.sensors == [SensorShare("vibration", 1.0)], "the step back to normal is the highest, and the last"
+    for _ in range(SETTLED_AFTER):
+        found.add(over(3.0, "flow"))
+    assert found.sensors == [SensorShare("temperature", 1.0)], "it was no step back: others followed"
+
+
+def test_a_short_alarm_names_the_sensors_of_its_highest_exceedance() -> None:
+    found = alarm(1)
+    for score, sensor in [(2.0, "flow"), (9.0, "vibration"), (3.0, "flow")]:
+        found.add(over(score, sensor))
+    assert found.sensors == [SensorShare("vibration", 1.0)]
 
 
 def test_no_sensor_under_one_percent_is_named_and_five_at_most() -> None:
@@ -103,20 +110,19 @@ def test_no_sensor_under_one_percent_is_named_and_five_at_most() -> None:
     assert named({}) == named({"flow": 0.0}) == []
 
 
-def test_the_evidence_of_an_open_alarm_is_bounded_and_that_of_a_closed_one_is_gone(book: AlarmBook) -> None:
+def test_what_an_open_alarm_keeps_is_bounded_and_gone_when_it_is_closed(book: AlarmBook) -> None:
     found = book.get("0-3-0")
     assert found is not None
-    for number in range(10 * EVIDENCE_SENSORS_MAX):
-        found.add({f"s{number}": 0.1, "flow": 0.9})
-    assert len(found.evidence) == EVIDENCE_SENSORS_MAX
+    for number in range(100):
+        found.add(over(number, f"s{number}"))
+    assert len(found.recent) == SETTLED_AFTER
     book.close("p", "process", 99)
-    assert (found.evidence, found.sensors[0].sensor) == ({}, "flow")
+    assert (found.recent, found.sensors[0].sensor) == ([], f"s{99 - SETTLED_AFTER}")
 
 
-def test_an_alarm_of_an_older_snapshot_keeps_its_sensors_as_one_exceedance() -> None:
+def test_an_alarm_of_an_older_snapshot_goes_on() -> None:
     text = b'{"id":"0-1-0","kind":"process","equipment":"p","model":"m","version":1,"start":1,'
     old = msgspec.json.decode(text + b'"sensors":[{"sensor":"flow","share":1.0}]}', type=Alarm)
-    assert (old.opening, old.evidence) == (None, {})
-    old.add({"speed": 1.0})
-    old.settle()
-    assert old.sensors == [SensorShare("flow", 0.5), SensorShare("speed", 0.5)]
+    assert (old.opening, old.recent) == (None, [])
+    old.add(over(2.0, "speed"))
+    assert old.sensors == [SensorShare("speed", 1.0)]

@@ -128,17 +128,16 @@ def test_what_was_not_scored_says_what_to_do_about_it() -> None:
     repeated = in_columns("p", SENSORS, np.array(times), X[:2])
     before = in_columns("p", SENSORS, np.array(times) - 1, X[:2])
     (answer,) = answered(shard, {"batches": [repeated, before, repeated]})
-    assert answer["warnings"] == [
-        "2 readings of 'p': other values came at this time before, and they stand; send each time once",
-        "2 readings of 'p': the time is before that of the last reading; send readings in order of time",
-    ]
+    told = [(one["equipment"], one["readings"], one["status"], one["reason"]) for one in answer["advice"]]
+    assert told == [("p", 2, "rejected", "conflict"), ("p", 2, "late", "")]
+    assert [one["detail"] for one in answer["advice"]] == [detail for _, _, detail in found[:2]]
 
 
 def test_reasons_of_many_machines_are_told_up_to_a_bound() -> None:
     bodies = [in_columns(f"m{i}", ["colour"], seconds(0, 1), X[:1, :1]) for i in range(50)]
     (answer,) = answered(fleet.shard(), {"batches": bodies})
-    assert len([text for text in answer["warnings"] if "GET /v1/models" in text]) == 20
-    assert answer["warnings"][-1] == "and 30 more reasons, each of one machine"
+    assert [one["equipment"] for one in answer["advice"]] == [f"m{i}" for i in range(20)]
+    assert all("GET /v1/models" in one["detail"] for one in answer["advice"])
 
 
 def test_leading_sensors_have_shares_greatest_first_and_silent_ones_are_left_out() -> None:

@@ -144,7 +144,8 @@ def test_equipment_without_a_model_is_rejected(tmp_path):
         told = "no model serves 'p1'; put one in by POST /v1/models or limen serve --model"
         assert answer["results"][1]["detail"] == told
         answer = (await client.post("/v1/readings", json=columns("p1", 0, 2))).json()
-        assert answer["warnings"] == [f"2 readings of 'p1': {told}"]
+        told_of = {"equipment": "p1", "status": "rejected", "reason": "no_model", "readings": 2, "detail": told}
+        assert answer["advice"] == [told_of]
         assert (await client.get("/v1/models")).json() == {"models": []}
         assert (await client.get("/health/ready")).json()["models"] == 0
 

@@ -68,6 +68,11 @@ def test_a_bomb_is_refused_before_it_is_inflated():
         unpack(zipped({"manifest.json": b"{}", "model.safetensors": bytes(50_000_000)}), LIMIT)
 
 
+def test_a_manifest_that_is_too_long_is_refused_before_it_is_inflated():
+    with pytest.raises(BodyTooLarge, match=r"manifest.json has 6000000 bytes; expected at most 5120000"):
+        unpack(zipped({"manifest.json": bytes(6_000_000), "model.safetensors": b""}), 10_000_000)
+
+
 def test_sizes_that_lie_are_found_out():
     content = bytearray(zipped({"manifest.json": b"{}", "model.safetensors": bytes(5_000_000)}))
     place = content.rfind(b"PK\x01\x02") + 24

@@ -222,3 +222,48 @@ def test_the_rest_of_a_body_that_does_not_come_is_not_waited_for() -> None:
         await Rest(never, CHUNKED).drain(100, 0.01)
 
     asyncio.run(asyncio.wait_for(play(), 5))
+
+
+def test_slow_bodies_give_way_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.body.SLOW_SECONDS", 0.1)
+
+    async def main() -> None:
+        in_flight = InFlight(100)
+
+        def reader() -> tuple[BodyReader, asyncio.Queue[Any]]:
+            return BodyReader(in_flight, 100, 30.0), asyncio.Queue()
+
+        async def piece(queue: asyncio.Queue[Any], size: int, more: bool = True) -> None:
+            await queue.put({"type": "http.request", "body": bytes(size), "more_body": more})
+            await asyncio.sleep(0.01)
+
+        (old, old_queue), (second, second_queue), (new, new_queue) = reader(), reader(), reader()
+        slow = [
+            asyncio.create_task(one.read(queue.get, {b"content-length": b"90"}))
+            for one, queue in ((old, old_queue), (second, second_queue))
+        ]
+        await piece(old_queue, 40)
+        await piece(second_queue, 40)
+        assert in_flight.held == 80, "what has arrived, not what was announced"
+        fast = asyncio.create_task(new.read(new_queue.get, {}))
+        await piece(new_queue, 30)
+        with pytest.raises(Unavailable, match="in flight"):
+            await fast
+        new.close()
+        await asyncio.sleep(0.15)
+        third, third_queue = reader()
+        fast = asyncio.create_task(third.read(third_queue.get, {}))
+        await piece(third_queue, 30, more=False)
+        assert len(await fast) == 30
+        with pytest.raises(Unavailable, match="gave way"):
+            await slow[0]
+        assert not slow[1].done(), "no more than are needed give way"
+        assert in_flight.held == 70
+        await piece(second_queue, 50, more=False)
+        with pytest.raises(Unavailable, match="in flight"):
+            await slow[1]
+        for one in (old, second, third):
+            one.close()
+        assert (in_flight.held, in_flight.arriving) == (0, {})
+
+    asyncio.run(main())

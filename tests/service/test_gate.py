@@ -118,6 +118,6 @@ def test_a_long_answer_is_in_flight_until_its_last_piece_is_taken(registry: Coll
 
 
 def test_while_answers_that_nobody_reads_fill_the_room_only_probes_are_answered() -> None:
-    full = InFlight(MIB, held=MIB)
+    full = InFlight(MIB, answers=MIB)
     assert passed(CollectorRegistry(), ["localhost"], in_flight=full) == (503, False)
     assert passed(CollectorRegistry(), ["localhost"], "/health/live", in_flight=full) == (204, True)

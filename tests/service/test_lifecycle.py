@@ -100,6 +100,27 @@ def test_a_last_snapshot_that_cannot_be_saved_is_a_failure(tmp_path, caplog):
     assert "no snapshot could be saved" in caplog.text
 
 
+def test_a_defect_in_saving_is_told_with_its_place_and_ends_nothing_before_its_time(tmp_path, caplog, monkeypatch):
+    ended: list[bool] = []
+
+    def fail(*given: Any) -> Path:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(snapshot, "write", fail)
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        service.on_failure = lambda: ended.append(True)
+        await asyncio.sleep(0.3)
+        assert (await client.get("/health/ready")).status_code == 200
+        assert not ended
+
+    run(settings(tmp_path, snapshot_seconds=0.05, silent_check_seconds=0.05), scenario)
+    assert ended == [True]
+    assert "no snapshot could be saved: a defect" in caplog.text
+    assert "no snapshot could be saved" in caplog.text
+    assert "Traceback" in caplog.text
+
+
 def test_a_snapshot_that_is_being_written_is_finished_before_the_last_one(tmp_path, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
     order: list[str] = []

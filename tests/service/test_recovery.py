@@ -89,6 +89,24 @@ def test_a_capture_is_a_copy() -> None:
         np.testing.assert_array_equal(found.arrays[name], array)
 
 
+def test_a_model_whose_machines_cannot_be_copied_costs_the_others_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shard = lived()
+    (fans,) = [bank for bank in shard.banks.values() if bank.model is FANS]
+
+    def fail() -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(fans, "settled_monitor", fail)
+    new = restored(recovery.capture(shard))
+    assert "the machines of model fans version 1 are left out of the snapshot: operands" in caplog.text
+    (before,), (after,) = (post(one, sent("p1", 41, 9)) for one in (shard, new))
+    np.testing.assert_array_equal(before.score, after.score)
+    (outcome,) = post(new, sent("f1", 10, 2))
+    assert statuses(outcome) == ["warming"] * 2, "those start anew"
+
+
 def test_drift_goes_on_after_a_stop() -> None:
     shard = Shard(resolve, fleet.ANY_TIME)
     x = np.tile(normal(PUMPS.detector, 3, 90), (3, 1)) + 5

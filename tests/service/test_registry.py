@@ -314,6 +314,9 @@ def test_a_switch_to_a_word_names_it(tmp_path):
     ("content", "status", "kind"),
     [
         (b'{"version": 9}', 404, "unknown-model"),
+        (b'{"version": 17592186044415.0}', 404, "unknown-model"),
+        (b'{"version": 1.5}', 422, "invalid"),
+        (b'{"version": 1e400}', 422, "invalid"),
         (b'{"version": "1"}', 422, "invalid"),
         (b'{"version": true}', 422, "invalid"),
         (b'{"version": 0}', 422, "invalid"),

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,7 +22,7 @@ import httpx
 import pytest
 
 from service.connection import HEARD_MAX
-from service.serve import FILES_OWN, bounds_of, listen, locked
+from service.serve import FILES_OWN, bounds_of, cut_off, listen, locked
 from service.settings import Settings, SettingsError
 from tests.service.running import SENSORS, WARMUP, columns, model_folder, rows, time_of
 
@@ -241,3 +243,10 @@ def test_a_part_of_the_data_folder_that_cannot_be_written_is_named(tmp_path):
     refused = pytest.raises(SettingsError, match=r"snapshots: File exists.* writable for user id \d+")
     with refused, locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(("error", "told"), [(asyncio.CancelledError(), False), (ValueError("no"), True)])
+def test_a_request_that_is_cut_off_at_the_end_of_the_process_says_nothing(error: BaseException, told: bool) -> None:
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 0, "failed", (), (type(error), error, None))
+    assert cut_off(record) is not told
+    assert not cut_off(logging.LogRecord("limen", logging.INFO, "", 0, "saved", (), None))

@@ -273,6 +273,13 @@ def test_a_batch_with_a_bad_head_costs_its_own_rows():
     assert found.refused[0].detail == "batch 1: sensors names 'a' twice; expected once"
 
 
+def test_an_empty_batch_with_a_bad_head_costs_one_reading_that_says_so():
+    found = of({"batches": [columns(), columns(times=[], values=[], colour="red"), columns(equipment="pump-9")]})
+    assert (found.received, found.sizes) == (5, [2, 1, 2])
+    assert sorted(cells(found)) == [0, 1, 3, 4]
+    assert [(refusal.row, refusal.field) for refusal in found.refused] == [(2, "colour")]
+
+
 # -- what is refused as a whole ----------------------------------------------------------------------------------------
 
 BAD_BODIES: list[tuple[Any, type[Problem], str]] = [

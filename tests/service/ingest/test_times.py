@@ -46,12 +46,26 @@ def test_digits_beyond_microseconds_are_cut_off_alike():
     [
         *("", "now", "2026-11-24", "2026-11-24T00:00:00", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "NaT"),
         *("2026-11-24T00:00:60Z", "2026-11-24T24:00:00Z", "0000-01-01T00:00:00Z", "2026-11-24T00:00:00Z" * 10),
+        *("2026-01-01T00:00:00Z\x00", "2026-01-01X00:00:00Z", "2026-01-01\ud80000:00:00Z", "2026-01-01T00:00:00.Z"),
+        *("2026-01-01T00:00:00Z\n", "2026-01-01\t00:00:00Z", "2026-01-01\u015300:00:00Z", "2026-01-01T00:00:00+"),
         *("\ud800", "\uff12\uff10\uff12\uff16-11-24T00:00:00Z", None, 1732406400, True),
     ],
 )
 def test_what_is_no_time_with_a_zone_is_refused(text):
     with pytest.raises(TimeRefused, match="expected a time with a zone"):
         parse_time(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-01-01T00:00:00Z", "2026-01-01t00:00:00z", "2026-01-01 00:00:00Z", "2026-01-01T09:00:00.000000+09:00"),
+        *("20260101T000000Z", "2026-01-01T00Z", "2026-01-01T00:00:00,000Z", "2026-W01-4T00:00:00Z"),
+        *("2026-01-01T09:00+0900", "2026-01-01T09:00:00+09", "2026-01-01 09:00:00 +0900", "2025-12-31T23:00:00-01:00"),
+    ],
+)
+def test_every_way_to_write_a_moment_is_that_moment(text):
+    assert parse_time(text) == parse_times([text] * 6)[5] == 1_767_225_600_000_000
 
 
 def test_one_bad_time_among_many_is_refused():

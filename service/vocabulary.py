@@ -1,0 +1,94 @@
+"""The words that answers are written in, a sentence each: for the page at /docs and the OpenAPI document."""
+
+from __future__ import annotations
+
+from models.score import MOVED, SPANS, STATISTICS, VECTOR_SPAN
+from service.ring import RING_RESULTS
+
+STATUS = {
+    "scored": "It has a score.",
+    "warming": "The memory of the machine has not seen enough yet; no score.",
+    "held": "It waits to be joined or put in order. Not used yet.",
+    "unscored": "It was taken in without a score: no sensor of the model had a value.",
+    "duplicate": "The same reading came before; the answer repeats what was said then.",
+    "late": "It is older than the last reading of its machine, and was left out.",
+    "rejected": "It was not taken in; `reason` says why.",
+}
+REASON = {
+    "conflict": "Other values came at this time before, and they stand.",
+    "future": "It is too far ahead of the clock.",
+    "too_old": "Not used yet.",
+    "unknown_equipment": "Not used yet.",
+    "no_model": "No model serves this machine.",
+    "no_sensor": "No sensor of the model is in it, or none has a value.",
+    "bad_value": "It could not be read; `detail` says what and where.",
+    "already_processed": "Not used yet.",
+    "gap": "The memory started anew after a gap.",
+    "stopped": "Not used yet.",
+    "limit": "A bound of the settings is reached.",
+}
+FLAGS = {
+    "historical": "Not used yet.",
+    "imputed": "A sensor was missing, and its estimate stood in for it.",
+    "unseen_mode": "Not used yet.",
+    "maintenance": "Not used yet.",
+    "sensor_fault": "Not used yet.",
+}
+LEADING = dict(
+    zip(
+        (*STATISTICS, MOVED),
+        (
+            "How far all sensors together are from what was expected at this reading.",
+            f"The same, smoothed over {SPANS[0]} readings.",
+            f"The same, smoothed over {SPANS[1]} readings: it finds what is small and lasts.",
+            f"The deviation of each sensor, smoothed over {VECTOR_SPAN} readings: it finds sensors that stay off "
+            "to one side.",
+            "A sensor that never moved in training has moved.",
+        ),
+        strict=True,
+    )
+)
+KIND = {
+    "process": "The readings of a machine are not as the model expects: scores of 1 and more, again and again.",
+    "silent": "A machine has not been heard from for several intervals of its model.",
+}
+WORDS = {"status": STATUS, "reason": REASON, "flags": FLAGS, "leading": LEADING, "kind": KIND}
+
+TYPES = (
+    *("Answer", "Result", "BatchResult", "RefusedReading", "Advice"),
+    *("EquipmentEntry", "EquipmentDetail", "SensorView", "RecentScores", "ScoreEntry"),
+    *("AlarmView", "Opening", "SensorShare"),
+)  # whose fields are explained
+FIELDS = {
+    "score": "1 is the threshold of the promised false-alarm rate; the higher, the less normal. Null where "
+    "there is none.",
+    "p_value": "Share of normal readings, held out in training, with a score at least as high.",
+    "alarm": "Whether an alarm of kind process is open.",
+    "leading": "The statistic that made the score.",
+    "statistic": "The squared prediction error of the last reading.",
+    "contribution": "What the sensor adds to `statistic`, the squared prediction error of that reading; all of them "
+    "sum to it, and single ones may be negative.",
+    "share": "The sensor's part, 0 to 1, of the statistic that made the score, which `leading` names: where that one "
+    "is smoothed, it looks back further than `contribution`.",
+    "sensors": "Those with the greatest shares, none under 0.01.",
+    "opening": "Score and sensors of the reading that opened the alarm; null for other kinds.",
+    "peak": "The greatest score while the alarm was open.",
+    "EquipmentDetail.alarm": "The open alarm of kind process, if there is one.",
+    "EquipmentDetail.sensors": "All sensors of the model, in its order; none before the first reading.",
+    "scores": f"The last {RING_RESULTS} readings at most, oldest first.",
+    "warnings": "Sentences on sensors that no model knows.",
+    "readings": "How many it concerns.",
+    "detail": "Why there is no score, and what to do.",
+}
+
+
+def sentence(kind: str, field: str) -> str:
+    """What a field of a type of answer holds: what it is, and the words that it may be; "" where its name says it all.
+
+    >>> sentence("AlarmView", "kind")[:33], sentence("Health", "status")
+    ('process: The readings of a machin', '')
+    """
+    if kind not in TYPES:
+        return ""
+    words = [f"{word}: {meaning}" for word, meaning in WORDS.get(field, {}).items()]
+    return " ".join(filter(None, [FIELDS.get(f"{kind}.{field}", FIELDS.get(field, "")), *words]))
