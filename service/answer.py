@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, repeat
 
 import msgspec
 import numpy as np
@@ -102,6 +102,7 @@ REMEDIES: dict[tuple[int, int], str] = {
     (Status.WARMING, Reason.GAP): "the memory starts anew after a gap; scores come once it has warmed up",
     (Status.LATE, Reason.NONE): "the time is before that of the last reading; send readings in order of time",
 }  # by status and reason: what it means, and what to do; {0} is the equipment
+ADVISED = np.array([status * KINDS + reason for status, reason in REMEDIES])
 _encoder = msgspec.json.Encoder()
 
 
@@ -161,15 +162,13 @@ def _results(body: Body, outcome: BodyOutcome, errors_max: int) -> Iterator[Resu
 
 def _advice(body: Body, outcome: BodyOutcome, advice_max: int) -> list[Advice]:
     """On readings of a body in columns: one a machine and reason, and how many readings it concerns."""
-    found: Counter[tuple[str, int, int]] = Counter()
-    start = 0
-    for owner, size in zip(body.owners, body.sizes, strict=True):
-        part = slice(start, start + size)
-        kinds = outcome.status[part].astype(np.int64) * KINDS + outcome.reason[part]
-        for kind, count in zip(*np.unique(kinds, return_counts=True), strict=True):
-            if (key := divmod(int(kind), KINDS)) in REMEDIES:
-                found[owner, *key] += int(count)
-        start += size
+    kinds = outcome.status.astype(np.int64) * KINDS + outcome.reason
+    told = np.flatnonzero(np.isin(kinds, ADVISED))
+    if not len(told):
+        return []
+    batch = np.searchsorted(np.cumsum(body.sizes), told, side="right").tolist()
+    keys = map(divmod, kinds[told].tolist(), repeat(KINDS))
+    found = Counter((body.owners[number], *key) for number, key in zip(batch, keys, strict=True))
     return [
         Advice(owner, STATUS_NAMES[status], REASON_NAMES[reason], count, REMEDIES[status, reason].format(shown(owner)))
         for (owner, status, reason), count in islice(found.items(), advice_max)
