@@ -149,8 +149,10 @@ def check(plant: Plant) -> None:
 async def crash_loop(
     folder: Path, plant: Plant, kills: int, pace_seconds: float = 0.004, settings: dict[str, str] | None = None
 ) -> int:
-    """Post everything to a service that is killed `kills` times at random moments; how often it really was."""
+    """Post everything to a service that is killed `kills` times, at random numbers of answered readings."""
     rng = random.Random(plant.seed)
+    total = sum(len(machine.time) for machine in plant.machines)
+    moments = sorted(rng.sample(range(total // 50, total * 9 // 10), kills))  # in readings that are answered
     posting = asyncio.create_task(plant.post_all(pace_seconds))
     variables = {**SETTINGS, "LIMEN_MODEL": str(model_folder()), **(settings or {})}
     killed = 0
@@ -167,28 +169,27 @@ async def crash_loop(
                         started.send_signal(signal.SIGTERM)
                         assert await asyncio.to_thread(started.wait, 30) == 0
                         return killed
-                    await _either(posting, rng.uniform(0.02, 0.6), lambda: plant.see_alarms(client))
+                    await _until_answered(plant, posting, moments[killed], lambda: plant.see_alarms(client))
+                    await asyncio.sleep(rng.uniform(0, 0.02))
                     plant.up.clear()
                     os.kill(started.pid, signal.SIGKILL)
                     await asyncio.to_thread(started.wait, 10)
                     killed += 1
-            if posting.done():
-                posting.result()
-                return killed
     finally:
         posting.cancel()
         await asyncio.gather(posting, return_exceptions=True)
 
 
-async def _either(posting: asyncio.Task[None], seconds: float, look: Callable[[], Awaitable[None]]) -> None:
-    """Wait, and look once in between; what broke the clients is raised."""
-    done, _ = await asyncio.wait([posting], timeout=seconds / 2)
-    if done:
-        posting.result()
-    await look()
-    done, _ = await asyncio.wait([posting], timeout=seconds / 2)
-    if done:
-        posting.result()
+async def _until_answered(
+    plant: Plant, posting: asyncio.Task[None], readings: int, look: Callable[[], Awaitable[None]]
+) -> None:
+    """Wait until so many readings are answered, and look at times; what broke the clients is raised."""
+    while sum(machine.at for machine in plant.machines) < readings:
+        done, _ = await asyncio.wait([posting], timeout=0.02)
+        if done:
+            posting.result()
+            raise AssertionError("everything was posted before the service was killed")
+        await look()
 
 
 async def _until_ready(client: httpx.AsyncClient, url: str) -> None:
