@@ -269,10 +269,10 @@ def measure_limen(options: argparse.Namespace, folder: Path) -> tuple[list[Figur
             (ROWS, lambda: rows_bodies(values, m, 100), 64),
             ("rows of 100, every machine in alarm", lambda: rows_bodies(storm, m, 100), 64),
         ]
-        figures = [
+        figures = [asyncio.run(open_loop(port, rows_bodies(values, m, 1), 1000, s, "limen"))]
+        figures += [
             asyncio.run(closed_loop(port, bodies(), 100, flight, s, "limen", load)) for load, bodies, flight in loads
         ]
-        figures.append(asyncio.run(open_loop(port, rows_bodies(values, m, 1), 1000, s, "limen")))
         return figures, {"ram_per_machine": per_machine, "state_per_machine": float(state_bytes(folder / "model"))}
     finally:
         stop(process)

@@ -11,6 +11,7 @@ import asyncio
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,9 +23,12 @@ from service.records import Record, RecordError
 
 SCHEMA = 1  # of the database: one file in migrations/ for each version
 MIGRATIONS = Path(__file__).parent / "migrations"
-CHECKPOINT_BYTES = 64 * 1024 * 1024  # of log, after which it is moved into the database
-PRUNE_RECORDS = 256  # removed in one transaction
+CHECKPOINT_BYTES = 64 * 1024 * 1024  # written, after which the log is moved into the database while writing goes on
+RESTART_BYTES = 512 * 1024 * 1024  # of log, after which writing waits until it is
+PRUNE_RECORDS, PRUNE_BYTES = 256, 4 * 1024 * 1024  # removed in one transaction
+PRUNE_PAUSE_SECONDS = 0.005
 BUSY_MILLISECONDS = 10_000
+PAGE_BYTES = 4096  # at least, that a record takes of the log
 
 
 class JournalError(ValueError):
@@ -126,6 +130,8 @@ class SqliteJournal:
         self._housekeeper = ThreadPoolExecutor(1, "checkpoint")
         self._checkpointing = threading.Event()
         self._closed = False
+        self._log = path.with_name(path.name + "-wal")
+        self._written = 0  # bytes since the log was moved into the database
         self._connection = _open(path, shard)
         (last,) = self._connection.execute("SELECT max(sequence) FROM record").fetchone()
         (kept,) = self._connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
@@ -148,10 +154,11 @@ class SqliteJournal:
     async def sync(self) -> None:
         pending, self._pending = self._pending, []
         if pending:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, pending)
+            self._written += await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, pending)
             self._checkpoint_when_due()
 
-    def _commit(self, pending: list[Record]) -> None:
+    def _commit(self, pending: list[Record]) -> int:
+        """Write records in one transaction; bytes of them."""
         rows = [self._row(record) for record in pending]
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -161,6 +168,7 @@ class SqliteJournal:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        return sum(PAGE_BYTES + len(row[-1]) for row in rows)
 
     def _row(self, record: Record) -> tuple[int, str, int, int, str, bytes, bytes]:
         payload = records.encode(record)
@@ -182,20 +190,26 @@ class SqliteJournal:
             return None if first is None else int(first)
 
     def prune(self, before: int) -> int:
-        return self._writer.submit(self._prune, before).result()
-
-    def _prune(self, before: int) -> int:
-        (first,) = self._connection.execute("SELECT min(sequence) FROM record").fetchone()
         removed = 0
-        self._connection.execute(
-            "UPDATE journal SET value = (SELECT max(sequence) + 1 FROM record) "
-            "WHERE name = 'next_sequence' AND EXISTS (SELECT * FROM record)"
-        )
-        while first is not None and first < before:
-            until = min(first + PRUNE_RECORDS, before)
-            removed += self._connection.execute("DELETE FROM record WHERE sequence < ?", (until,)).rowcount
-            first = until
+        while part := self._writer.submit(self._prune_some, before).result():
+            removed += part
+            time.sleep(PRUNE_PAUSE_SECONDS)  # what waits to be written goes first
         return removed
+
+    def _prune_some(self, before: int) -> int:
+        """Remove the oldest records, at most `PRUNE_BYTES` of them in one transaction; how many."""
+        until, size = 0, 0
+        oldest = "SELECT sequence, length(payload) FROM record WHERE sequence < ? ORDER BY sequence LIMIT ?"
+        for sequence, length in self._connection.execute(oldest, (before, PRUNE_RECORDS)).fetchall():
+            if until and size + length > PRUNE_BYTES:
+                break
+            until, size = sequence, size + length
+        if not until:
+            return 0
+        self._connection.execute(
+            "UPDATE journal SET value = (SELECT max(sequence) + 1 FROM record) WHERE name = 'next_sequence'"
+        )
+        return self._connection.execute("DELETE FROM record WHERE sequence <= ?", (until,)).rowcount
 
     def bytes_used(self) -> int:
         """Bytes of records, the log included; pages that were freed are not counted, they are used again."""
@@ -207,16 +221,17 @@ class SqliteJournal:
         return (pages - free) * size
 
     def _checkpoint_when_due(self) -> None:
-        log = self.path.with_name(self.path.name + "-wal")
-        if self._checkpointing.is_set() or not log.exists() or log.stat().st_size < CHECKPOINT_BYTES:
+        if self._checkpointing.is_set() or self._written < CHECKPOINT_BYTES:
             return
+        self._written = 0
         self._checkpointing.set()
         self._housekeeper.submit(self._checkpoint)
 
     def _checkpoint(self) -> None:
         try:
             with closing(_connect(self.path)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                grown = self._log.stat().st_size > RESTART_BYTES
+                connection.execute(f"PRAGMA wal_checkpoint({'RESTART' if grown else 'PASSIVE'})").fetchone()
         finally:
             self._checkpointing.clear()
 
