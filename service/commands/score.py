@@ -83,13 +83,13 @@ def _say_what_differs(model: LoadedModel, recording: Recording) -> None:
 
 
 def texts(values: Floats32) -> list[str]:
-    """Each as the shortest text that gives back the same float32, nothing where there is none.
+    """Each as an answer over HTTP has it, digit by digit, so that every reader finds the same number in both; nothing
+    where there is none.
 
-    >>> texts(np.array([0.1, 2 / 3, np.nan], np.float32))
-    ['0.1', '0.6666667', '']
+    >>> texts(np.array([0.5, 2 / 3, np.nan], np.float32))
+    ['0.5', '0.6666666865348816', '']
     """
-    found: list[str] = np.where(np.isnan(values), "", values.astype(str)).tolist()
-    return found
+    return ["" if value != value else repr(value) for value in values.tolist()]
 
 
 def write_csv(scored: Scored, file: TextIO) -> None:

@@ -47,15 +47,14 @@ def test_a_fault_raises_the_score_and_the_alarm_and_names_its_sensor(faulty: Pat
     assert sum(float(row["score"] or 0) >= 1 for row in quiet) < 0.05 * ROWS
 
 
-def test_scores_are_as_short_as_a_float32_allows_and_read_back_as_the_same(faulty: Path) -> None:
+def test_scores_read_back_as_the_same_number_whatever_reads_them(faulty: Path) -> None:
     model = artifact.load(model_folder()).detector
     one = machine("p1", faulty=True)
     exact = score_series(model, "p1", one.time, one.values)
     found = rows_of(limen("score", model_folder(), faulty).out)[:ROWS]
     for name, values in (("score", exact.score), ("p_value", exact.p_value)):
         texts = [row[name] for row in found]
-        np.testing.assert_array_equal(np.array([text or "nan" for text in texts]).astype(np.float32), values)
-        assert max(map(len, texts)) <= len("1.2345678e-05")
+        np.testing.assert_array_equal([float(text or "nan") for text in texts], values.astype(np.float64))
 
 
 def test_a_file_takes_the_lines_and_standard_output_stays_empty(faulty: Path, tmp_path: Path) -> None:
