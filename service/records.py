@@ -2,6 +2,8 @@
 
     readings   machines met for the first time, machines that follow another model, admitted readings and their outcomes
     event      machines that fell silent
+    activate   a version of a model began to serve: `detail` says which
+    settings   the settings that change scores, where they are not those of the record before: `detail`
 
 A record is replayed from its inputs: equipment, models, times and values. Outcomes and alarms are kept beside them for
 those who read the journal later; on the same engine a replay gives the same ones, bit for bit.
@@ -13,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,7 +27,7 @@ from models.contract import Floats
 from service.alarms import Alarm
 
 VERSION = 1  # of the payload
-KINDS = ("readings", "event")
+KINDS = ("readings", "event", "activate", "settings")
 DIGEST_BYTES = 16
 ARRAYS = {
     "slot": "<i4",
@@ -70,7 +73,7 @@ class Record:
 
     `registered` are (slot, equipment id) met for the first time, `followed` (slot, artifact id) of machines that follow
     another model from here on ("": none), `silenced` slots of machines that fell silent, `alarms` those that opened or
-    closed."""
+    closed, `detail` what else there is to say, as JSON has it: by kind."""
 
     kind: str
     shard: int
@@ -82,6 +85,7 @@ class Record:
     registered: Sequence[tuple[int, str]] = ()
     followed: Sequence[tuple[int, str]] = ()
     silenced: Sequence[int] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Part(msgspec.Struct, array_like=True):
@@ -97,6 +101,7 @@ class _Payload(msgspec.Struct, array_like=True):
     silenced: list[int]
     parts: list[_Part]
     alarms: list[Alarm]
+    detail: dict[str, Any]
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(_Payload)
@@ -106,8 +111,9 @@ def encode(record: Record) -> bytes:
     """The payload of a record."""
     parts = [_part(readings.ordered()) for readings in record.readings]
     payload = _Payload(
-        record.now, list(record.registered), list(record.followed), list(record.silenced), parts, list(record.alarms)
-    )
+        record.now, list(record.registered), list(record.followed), list(record.silenced), parts, list(record.alarms),
+        dict(record.detail),
+    )  # fmt: skip
     return _encoder.encode(payload)
 
 
@@ -127,7 +133,7 @@ def decode(kind: str, shard: int, sequence: int, received_at: int, payload: byte
         raise RecordError(f"record {sequence} cannot be read: {error}") from None
     return Record(
         kind, shard, sequence, received_at, found.now, readings, found.alarms, found.registered, found.followed,
-        found.silenced,
+        found.silenced, found.detail,
     )  # fmt: skip
 
 
