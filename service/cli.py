@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from service.client import ServiceError, address
+from service.commands import journal
 from service.commands import options as o
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(journal.app)
 
 
 def main() -> None:

@@ -290,7 +290,7 @@ def _keep(bank: Bank, admitted: Admitted, x: Floats, results: Results) -> ModelR
         x,
         results.status,
         results.reason,
-        results.flags,
+        results.flags | (results.alarm * np.uint16(ring.ALARM_BIT)),
         results.score,
         results.p_value,
     )

@@ -69,7 +69,11 @@ def _commands() -> dict[str, Any]:
 
     from service.cli import app
 
-    return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        own = getattr(command, "commands", None)
+        found |= {name: command} if own is None else {f"{name} {part}": one for part, one in own.items()}
+    return found
 
 
 def _is_option(parameter: Any) -> bool:
