@@ -1,8 +1,8 @@
 """Where a micro-batch is made durable: step -> append -> sync -> answer.
 
-Nothing outside this file may know how a journal stores. `SqliteJournal` keeps records in one SQLite database a shard:
-WAL, `synchronous=FULL`, written from one thread, several records a commit, checkpoints from another thread so that no
-reading waits for them. `Unjournaled` only numbers records, for tests and benchmarks.
+Nothing outside this file and `journal_reader.py` may know how a journal stores. `SqliteJournal` keeps records in one
+SQLite database a shard: WAL, `synchronous=FULL`, written from one thread, several records a commit, checkpoints from
+another thread so that no reading waits for them. `Unjournaled` only numbers records, for tests and benchmarks.
 """
 
 from __future__ import annotations
@@ -19,20 +19,17 @@ from pathlib import Path
 from typing import Protocol
 
 from service import records
-from service.records import Record, RecordError
+from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, first_of, read_records
+from service.records import Record
 
-SCHEMA = 1  # of the database: one file in migrations/ for each version
+__all__ = ["Journal", "JournalError", "SqliteJournal", "Unjournaled"]
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 CHECKPOINT_BYTES = 64 * 1024 * 1024  # written, after which the log is moved into the database while writing goes on
 RESTART_BYTES = 512 * 1024 * 1024  # of log, after which writing waits until it is
 PRUNE_RECORDS, PRUNE_BYTES = 256, 4 * 1024 * 1024  # removed in one transaction
 PRUNE_PAUSE_SECONDS = 0.005
-BUSY_MILLISECONDS = 10_000
 PAGE_BYTES = 4096  # at least, that a record takes of the log
-
-
-class JournalError(ValueError):
-    """A journal that cannot be used; the text says which file and what to do."""
 
 
 class Journal(Protocol):
@@ -182,12 +179,11 @@ class SqliteJournal:
     def read(self, first: int = 1) -> Iterator[Record]:
         """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown."""
         with closing(_connect(self.path)) as connection:
-            yield from _records(connection, self.shard, first)
+            yield from read_records(connection, self.shard, first)
 
     def first_sequence(self) -> int | None:
         with closing(_connect(self.path)) as connection:
-            (first,) = connection.execute("SELECT min(sequence) FROM record").fetchone()
-            return None if first is None else int(first)
+            return first_of(connection)
 
     def prune(self, before: int) -> int:
         removed = 0
@@ -242,21 +238,6 @@ class SqliteJournal:
             self._closed = True
             with closing(self._connection) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-
-
-def _records(connection: sqlite3.Connection, shard: int, first: int) -> Iterator[Record]:
-    expected: int | None = None
-    query = "SELECT sequence, kind, version, received_at, engine, checksum, payload FROM record"
-    for row in connection.execute(f"{query} WHERE sequence >= ? ORDER BY sequence", (first,)):
-        sequence, kind, version, received_at, engine, checksum, payload = row
-        if expected is not None and sequence != expected:
-            raise RecordError(f"record {expected} is missing; the next one there is {sequence}")
-        if records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum:
-            raise RecordError(f"record {sequence} does not match its checksum; it is damaged")
-        if version != records.VERSION:
-            raise RecordError(f"record {sequence} has version {version}; this program reads {records.VERSION}")
-        yield records.decode(kind, shard, sequence, received_at, payload)
-        expected = sequence + 1
 
 
 # -- the file --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`limen journal`: what is done with the journal of a data folder from outside the service; one file each beside this."""
+"""`limen journal`: what is done with the journal of a data folder from outside the service."""
 
 from __future__ import annotations
 

@@ -1,0 +1,123 @@
+"""How a journal is read: by its own process at start, and by others while it is written.
+
+Reading takes no lock that the writer waits for; a few records are read at once, so that no reader holds up the log.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from service import records
+from service.records import Record, RecordError
+
+SCHEMA = 1  # of the database: one file in migrations/ for each version
+BUSY_MILLISECONDS = 10_000
+READ_RECORDS, READ_BYTES = 256, 4 * 1024 * 1024  # read at once
+
+
+class JournalError(ValueError):
+    """A journal that cannot be used; the text says which file and what to do."""
+
+
+class Reader(Protocol):
+    """What others than the writer may ask of a journal: followers, exports, the history of a machine."""
+
+    def read(self, first: int = 1) -> Iterator[Record]:
+        """Records from sequence `first` on, in order."""
+        ...
+
+    def first_sequence(self) -> int | None:
+        """The oldest record that is kept; None where there is none."""
+        ...
+
+    def last_sequence(self) -> int:
+        """The newest record that is safe; 0 before there is one."""
+        ...
+
+    def sequence_at(self, received_at: int) -> int:
+        """The first record that came in then or later; the one after the last where there is none."""
+        ...
+
+
+class JournalFile:
+    """The journal in the file `path`, for reading only: while another process writes it, and when none does. Nothing is
+    written, and no lock is taken that a writer waits for. JournalError where there is none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._opened() as connection:
+            (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if found != SCHEMA:
+                raise JournalError(f"{path} has schema {found}; this program reads {SCHEMA}")
+            (shard,) = connection.execute("SELECT value FROM journal WHERE name = 'shard'").fetchone()
+        self.shard = int(shard)
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        if not self.path.is_file():
+            raise JournalError(f"there is no journal at {self.path}")
+        connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        with closing(connection):
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+            yield connection
+
+    def read(self, first: int = 1) -> Iterator[Record]:
+        """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown."""
+        with self._opened() as connection:
+            yield from read_records(connection, self.shard, first)
+
+    def first_sequence(self) -> int | None:
+        with self._opened() as connection:
+            return first_of(connection)
+
+    def last_sequence(self) -> int:
+        with self._opened() as connection:
+            (last,) = connection.execute("SELECT max(sequence) FROM record").fetchone()
+            (kept,) = connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
+            return max(last or 0, int(kept) - 1)
+
+    def sequence_at(self, received_at: int) -> int:
+        query = "SELECT sequence FROM record WHERE received_at >= ? ORDER BY received_at, sequence LIMIT 1"
+        with self._opened() as connection:
+            found = connection.execute(query, (received_at,)).fetchone()
+        return int(found[0]) if found else self.last_sequence() + 1
+
+
+def first_of(connection: sqlite3.Connection) -> int | None:
+    """The oldest record; None where there is none."""
+    (first,) = connection.execute("SELECT min(sequence) FROM record").fetchone()
+    return None if first is None else int(first)
+
+
+def read_records(connection: sqlite3.Connection, shard: int, first: int) -> Iterator[Record]:
+    """Records from `first` on, checked. RecordError names the one that is damaged, missing or unknown."""
+    expected: int | None = None
+    while page := _page(connection, first if expected is None else expected):
+        for sequence, kind, version, received_at, engine, checksum, payload in page:
+            if expected is not None and sequence != expected:
+                raise RecordError(f"record {expected} is missing; the next one there is {sequence}")
+            if records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum:
+                raise RecordError(f"record {sequence} does not match its checksum; it is damaged")
+            if version != records.VERSION:
+                raise RecordError(f"record {sequence} has version {version}; this program reads {records.VERSION}")
+            yield records.decode(kind, shard, sequence, received_at, payload)
+            expected = sequence + 1
+
+
+def _page(connection: sqlite3.Connection, first: int) -> list[tuple[Any, ...]]:
+    """Rows of some records from `first` on, read in one go; none where there is no more."""
+    query = "SELECT sequence, kind, version, received_at, engine, checksum, payload FROM record"
+    page, size = [], 0
+    with closing(
+        connection.execute(f"{query} WHERE sequence >= ? ORDER BY sequence LIMIT ?", (first, READ_RECORDS))
+    ) as rows:
+        for row in rows:
+            page.append(row)
+            size += len(row[-1])
+            if size >= READ_BYTES:
+                break
+    return page
