@@ -2,16 +2,17 @@
 
 Each client owns some machines and posts their readings in order. When the service dies it keeps its last body, waits
 for the next start and posts it again: what the service had already taken comes back as `duplicate` with the result of
-then. At the end every answer ever given is compared with `models/backfill.py` over the whole recording.
+then. A witness reads meanwhile. After each restart nothing that was answered or seen may be missing, and nothing that
+was never posted may be there; `tests/uninterrupted.py` compares the whole at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,21 +20,21 @@ from typing import Any
 import httpx
 import numpy as np
 
-from models.artifact import load
-from models.backfill import score_series
 from models.contract import Floats, Ints
+from service.ingest.times import time_texts
 from tests.builders import process as readings_of
 from tests.service.fleet import START, in_columns
 from tests.service.running import SENSORS, model_folder
-from tests.service.test_serve import process
+from tests.service.test_serve import TETHERED, process
+from tests.witness import Witness
 
-DIED = (httpx.TransportError,)
 BODY_READINGS_MAX = 20  # fewer than the ring of results, so that a body that was taken comes back as a whole
 SETTINGS = {
     "LIMEN_SNAPSHOT_SECONDS": "6",
     "LIMEN_SNAPSHOT_READINGS_MAX": "1500",
     "LIMEN_SILENT_CHECK_SECONDS": "5",
 }
+STATUSES = {"scored", "warming", "unscored", "duplicate"}
 
 Answer = tuple[str, float | None, float | None, bool]
 
@@ -62,6 +63,10 @@ class Machine:
         steps[ticks // 3] = 2000
         return cls(name, START + 1_000_000 * np.cumsum(steps), x)
 
+    def __post_init__(self) -> None:
+        self.texts = time_texts(self.time)
+        self.place = {text: tick for tick, text in enumerate(self.texts)}
+
     @property
     def done(self) -> bool:
         return self.at >= len(self.time) and self.pending is None
@@ -79,21 +84,36 @@ class Machine:
         rows = zip(batch["status"], batch["score"], batch["p_value"], batch["alarm"], strict=True)
         found = list(rows)
         assert len(found) == self.count
-        assert {status for status, *_ in found} <= {"scored", "warming", "unscored", "duplicate"}, found
+        for place, (status, *_) in enumerate(found, self.at):
+            assert status in STATUSES, f"{self.name}, reading {place} was answered as {status}"
         self.answers += found
         self.at, self.pending = self.at + self.count, None
+
+    def kept(self, last_time: str | None) -> int:
+        """How many readings a service has whose last one is of `last_time`: all that were answered, and of the body
+        that was not either all or nothing."""
+        found = self.place[last_time] + 1 if last_time else 0
+        assert found >= self.at, f"{self.name}, reading {found} was answered and is not there any more"
+        allowed = (self.at, self.at + (self.count if self.pending else 0))
+        assert found in allowed, f"{self.name} has {found} readings after the restart; expected one of {allowed}"
+        return found
 
 
 @dataclass
 class Plant:
-    """Clients, the address that they post to now (None while the service is down), and alarms that were seen."""
+    """Clients, the address that they post to now, and who reads meanwhile."""
 
     machines: list[Machine]
     seed: int
     clients: int = 8
     url: str | None = None
     up: asyncio.Event = field(default_factory=asyncio.Event)
-    alarms: dict[str, str] = field(default_factory=dict)  # id to start
+    witness: Witness = field(default_factory=Witness)
+    kept: int = 0  # readings that the service had when it started last
+
+    @property
+    def answered(self) -> int:
+        return sum(machine.at for machine in self.machines)
 
     async def post_all(self, pace_seconds: float) -> None:
         """Every reading of every machine, whatever happens to the service."""
@@ -109,7 +129,7 @@ class Plant:
                 batches = [machine.body(rng) for machine in chosen]
                 try:
                     response = await client.post(f"{self.url}/v1/readings", json={"batches": batches})
-                except DIED:
+                except httpx.TransportError:
                     await asyncio.sleep(0.01)
                     continue
                 if response.status_code == 503:
@@ -120,84 +140,95 @@ class Plant:
                     machine.answered(batch)
                 await asyncio.sleep(pace_seconds)
 
-    async def see_alarms(self, client: httpx.AsyncClient) -> None:
-        """Alarms that anybody could see stay, with their ids and starts."""
-        response = await client.get(f"{self.url}/v1/alarms", params={"limit": 1000})
-        found = {alarm["id"]: alarm["start"] for alarm in response.json()["alarms"]}
-        for name, start in self.alarms.items():
-            assert found.get(name) == start, f"alarm {name} was seen and is not there any more, or is another one"
-        self.alarms = found
-
-
-def check(plant: Plant) -> None:
-    """Every answer is what an uninterrupted run gives, bit for bit; a duplicate repeats it."""
-    detector = load(model_folder()).detector
-    for machine in plant.machines:
-        assert len(machine.answers) == len(machine.time)
-        wanted = score_series(detector, machine.name, machine.time, machine.x)
-        expected = zip(
-            wanted.status, wanted.score.tolist(), wanted.p_value.tolist(), wanted.alarm.tolist(), strict=True
-        )
-        for tick, (answer, (status, score, p_value, alarm)) in enumerate(zip(machine.answers, expected, strict=True)):
-            place = f"{machine.name}, reading {tick}: {answer}"
-            assert answer[0] in (status, "duplicate"), place
-            assert answer[1] == (None if score != score else score), place
-            assert answer[2] == (None if p_value != p_value else p_value), place
-            assert answer[3] == alarm, place
+    async def started(self, url: str) -> None:
+        """A service is up and nobody has posted yet: what was answered, seen or counted before is there."""
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
+            await _until_ready(client)
+            counted, before = self.witness.counted, self.kept
+            last = await self.witness.compare(client)
+            self.kept = sum(machine.kept(last.get(machine.name)) for machine in self.machines)
+            assert counted <= self.kept - before, f"{counted} readings were counted; {self.kept - before} are there"
+        self.url = url
+        self.up.set()
 
 
 async def crash_loop(
-    folder: Path, plant: Plant, kills: int, pace_seconds: float = 0.004, settings: dict[str, str] | None = None
+    folder: Path,
+    plant: Plant,
+    kills: int,
+    pace_seconds: float = 0.004,
+    settings: dict[str, str] | None = None,
+    program: str = TETHERED,
 ) -> int:
-    """Post everything to a service that is killed `kills` times, at random numbers of answered readings."""
+    """Post everything to a service that is killed `kills` times, at random numbers of answered readings; how many
+    times it was."""
     rng = random.Random(plant.seed)
     total = sum(len(machine.time) for machine in plant.machines)
     moments = sorted(rng.sample(range(total // 50, total * 9 // 10), kills))  # in readings that are answered
     posting = asyncio.create_task(plant.post_all(pace_seconds))
     variables = {**SETTINGS, "LIMEN_MODEL": str(model_folder()), **(settings or {})}
-    killed = 0
+    names = [machine.name for machine in plant.machines]
     try:
-        while True:
-            with process(folder, **variables) as (started, url):
-                async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
-                    await _until_ready(client, url)
-                    plant.url = url
-                    await plant.see_alarms(client)
-                    plant.up.set()
-                    if killed >= kills:
-                        await posting
-                        started.send_signal(signal.SIGTERM)
-                        assert await asyncio.to_thread(started.wait, 30) == 0
-                        return killed
-                    await _until_answered(plant, posting, moments[killed], lambda: plant.see_alarms(client))
-                    await asyncio.sleep(rng.uniform(0, 0.02))
-                    plant.up.clear()
-                    os.kill(started.pid, signal.SIGKILL)
-                    await asyncio.to_thread(started.wait, 10)
-                    killed += 1
+        for killed, moment in enumerate([*moments, total]):
+            said: list[str] = []
+            with process(folder, said=said, program=program, **variables) as (started, url):
+                await plant.started(url)
+                seeing = asyncio.create_task(plant.witness.watch(url, names, f"{plant.seed} {killed}"))
+                try:
+                    await _until_answered(plant, moment, started, said, posting, seeing)
+                    await _end(plant, started, None if moment == total else rng.uniform(0, 0.02))
+                    await seeing
+                finally:
+                    seeing.cancel()
+                    await asyncio.gather(seeing, return_exceptions=True)
+        return killed
     finally:
         posting.cancel()
         await asyncio.gather(posting, return_exceptions=True)
 
 
+async def _end(plant: Plant, started: subprocess.Popen[str], kill_after_seconds: float | None) -> None:
+    """Kill the service; None: stop it in order, which has to end with status 0."""
+    if kill_after_seconds is not None:
+        await asyncio.sleep(kill_after_seconds)
+        plant.up.clear()
+    started.send_signal(signal.SIGTERM if kill_after_seconds is None else signal.SIGKILL)
+    status = await asyncio.to_thread(started.wait, 30)
+    assert kill_after_seconds is not None or status == 0
+
+
 async def _until_answered(
-    plant: Plant, posting: asyncio.Task[None], readings: int, look: Callable[[], Awaitable[None]]
+    plant: Plant,
+    readings: int,
+    started: subprocess.Popen[str],
+    said: list[str],
+    posting: asyncio.Task[None],
+    seeing: asyncio.Task[None],
 ) -> None:
-    """Wait until so many readings are answered, and look at times; what broke the clients is raised."""
-    while sum(machine.at for machine in plant.machines) < readings:
-        done, _ = await asyncio.wait([posting], timeout=0.02)
-        if done:
-            posting.result()
-            raise AssertionError("everything was posted before the service was killed")
-        await look()
+    """Wait until so many readings are answered; what broke the clients, the witness or the service is raised."""
+    while plant.answered < readings:
+        done, _ = await asyncio.wait([posting, seeing], timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
+        if started.poll() is not None:
+            raise AssertionError(f"the service ended by itself: {await asyncio.to_thread(_last_line, said)}")
+        for task in done:
+            task.result()
 
 
-async def _until_ready(client: httpx.AsyncClient, url: str) -> None:
+def _last_line(said: list[str]) -> str:
+    """The last line of the log of a service that has ended, as soon as it is read."""
+    for _ in range(500):
+        if said:
+            return said[0].strip().rpartition("\n")[2]
+        time.sleep(0.01)
+    return "nothing was said"
+
+
+async def _until_ready(client: httpx.AsyncClient) -> None:
     for _ in range(1000):
         try:
-            if (await client.get(f"{url}/health/ready")).status_code == 200:
+            if (await client.get("/health/ready")).status_code == 200:
                 return
-        except DIED:
+        except httpx.TransportError:
             pass
         await asyncio.sleep(0.02)
     raise AssertionError("the service did not become ready")

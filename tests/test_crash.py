@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash import Machine, Plant, check, crash_loop
+from tests.crash import Machine, Plant, crash_loop
+from tests.uninterrupted import check
 
 
 def plant(seed: int, machines: int = 24, ticks: int = 600) -> Plant:
@@ -17,7 +18,7 @@ def plant(seed: int, machines: int = 24, ticks: int = 600) -> Plant:
 def killed(folder: Path, seed: int, kills: int, ticks: int) -> int:
     found = plant(seed, ticks=ticks)
     times = asyncio.run(crash_loop(folder, found, kills))
-    check(found)
+    check(found, folder)
     return times
 
 

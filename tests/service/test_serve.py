@@ -33,14 +33,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def process(
-    data_dir: Path, lines: list[dict[str, Any]] | None = None, said: list[str] | None = None, **variables: str
+    data_dir: Path,
+    lines: list[dict[str, Any]] | None = None,
+    said: list[str] | None = None,
+    program: str = TETHERED,
+    **variables: str,
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service in a process of its own, and its address; its log up to that goes into `lines`, the rest into
     `said`."""
     given = {"LIMEN_DATA_DIR": str(data_dir), "LIMEN_PORT": "0", "LIMEN_CLOCK": "event", "LIMEN_LOG_JSON": "1"}
     environment = {**os.environ, **given, **variables}
     started = subprocess.Popen(
-        [sys.executable, "-c", TETHERED],
+        [sys.executable, "-c", program],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.PIPE,  # closed with the test run, even where that is killed
@@ -49,25 +53,28 @@ def process(
     )
     assert started.stdin is not None
     assert started.stderr is not None
+    log = started.stderr
+    reader = threading.Thread(target=lambda: (said if said is not None else []).append(log.read()))
     try:
-        url = ""
-        for line in started.stderr:
+        url, line = "", ""
+        for line in log:
+            if not line.startswith("{"):
+                continue  # a traceback
             event = json.loads(line)["event"]
             if lines is not None:
                 lines.append(json.loads(line))
             if event.startswith("listening on "):
                 url = event.split()[2].rstrip(",")
                 break
-        assert url, "the service ended before it listened"
-        log = started.stderr
-        reader = threading.Thread(target=lambda: (said if said is not None else []).append(log.read()))
+        assert url, f"the service ended before it listened: {line}"
         reader.start()
         yield started, url
     finally:
         if started.poll() is None:
             started.kill()
         started.wait(10)
-        reader.join(10)
+        if reader.ident is not None:
+            reader.join(10)
         started.stdin.close()
         started.stderr.close()
 

@@ -1,0 +1,141 @@
+"""What a service that was killed again and again has come to, beside a run that nothing ever interrupted.
+
+Three things must say the same, bit for bit: what was answered and seen, the journal (every reading posted, once, in
+order, with its result), and `models/backfill.py` over the whole recording. The state that was saved at the end must be
+that of a shard that is taken through the journal from its first record on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from models.artifact import LoadedModel, load
+from models.backfill import Backfill, score_series
+from service import recovery, snapshot
+from service.alarms import Alarm
+from service.journal import SqliteJournal
+from service.records import Record
+from service.shard import Shard, ShardLimits
+from service.snapshot import Snapshot
+from service.status import STATUS_NAMES
+from tests.crash import Machine, Plant
+from tests.service.running import model_folder
+
+UNCOUNTED = "equipment.generation"  # says when assignments were looked up last, which a start does anew
+SAMPLED = "drift."  # of readings taken in groups that a look or a snapshot ends: estimates, for metrics alone
+
+Told = tuple[str, float | None, float | None]
+
+
+def check(plant: Plant, folder: Path) -> None:
+    """Answers, what was seen, journal and state against a run without any kill."""
+    model = load(model_folder())
+    journal = SqliteJournal(folder / "journal" / "shard-0.sqlite")
+    try:
+        records = list(journal.read())
+    finally:
+        journal.close()
+    kept = _by_machine(records)
+    replayed = _replayed(records, model)
+    alarms = list(replayed.book.newest_first())
+    assert len({alarm.id for alarm in alarms}) == len(alarms)
+    for machine in plant.machines:
+        wanted = score_series(model.detector, machine.name, machine.time, machine.x)
+        told, alarming = _told(wanted), wanted.alarm.tolist()
+        _check_journal(machine, told, kept[machine.name])
+        _check_answers(machine, told, alarming)
+        _check_seen(plant, machine, told, alarming)
+        _check_episodes(machine, alarming, alarms)
+    final = snapshot.read(snapshot.paths(folder / "snapshots")[0])
+    compare_states(final, recovery.capture(replayed))
+
+
+def _by_machine(records: list[Record]) -> dict[str, list[tuple[int, bytes, Told]]]:
+    """Time, values and result of every reading in the journal, by machine, in the order of the records."""
+    ids: dict[int, str] = {}
+    kept: dict[str, list[tuple[int, bytes, Told]]] = defaultdict(list)
+    for record in records:
+        ids.update(record.registered)
+        for part in record.readings:
+            results = zip(part.status.tolist(), part.score.tolist(), part.p_value.tolist(), strict=True)
+            told = [(STATUS_NAMES[status], _number(score), _number(p)) for status, score, p in results]
+            rows = zip(part.slot.tolist(), part.time.tolist(), part.values, told, strict=True)
+            for slot, time, values, result in rows:
+                kept[ids[slot]].append((time, values.tobytes(), result))
+    return kept
+
+
+def _told(wanted: Backfill) -> list[Told]:
+    results = zip(wanted.status, wanted.score.tolist(), wanted.p_value.tolist(), strict=True)
+    return [(status, _number(score), _number(p)) for status, score, p in results]
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _check_journal(machine: Machine, told: list[Told], kept: list[tuple[int, bytes, Told]]) -> None:
+    """Every reading once, in order, with its values and its result."""
+    for tick, (time, wanted) in enumerate(zip(machine.time.tolist(), told, strict=True)):
+        place = f"{machine.name}, reading {tick}"
+        found = [row for row in kept if row[0] == time] if tick >= len(kept) or kept[tick][0] != time else [kept[tick]]
+        assert found, f"{place} is not in the journal"
+        assert kept[tick][0] == time, f"{place} is in the journal {len(found)} times or out of order"
+        assert kept[tick][1] == machine.x[tick].tobytes(), f"{place} has other values in the journal than were posted"
+        assert kept[tick][2] == wanted, f"{place} is in the journal as {kept[tick][2]}; uninterrupted: {wanted}"
+    assert len(kept) == len(told), f"{machine.name} has {len(kept)} readings in the journal; {len(told)} were posted"
+
+
+def _check_answers(machine: Machine, told: list[Told], alarm: list[bool]) -> None:
+    """Every answer is what an uninterrupted run gives; a duplicate repeats it."""
+    assert len(machine.answers) == len(told)
+    for tick, (answer, wanted, alarming) in enumerate(zip(machine.answers, told, alarm, strict=True)):
+        place = f"{machine.name}, reading {tick} was answered with {answer}; uninterrupted: {wanted}, alarm {alarming}"
+        assert answer[0] in (wanted[0], "duplicate"), place
+        assert (*answer[1:3], answer[3]) == (*wanted[1:], alarming), place
+
+
+def _check_seen(plant: Plant, machine: Machine, told: list[Told], alarm: list[bool]) -> None:
+    """What was read meanwhile, too."""
+    for (name, text), found in plant.witness.results.items():
+        if name == machine.name:
+            wanted = told[machine.place[text]]
+            assert found == wanted, f"{name} at {text} was seen as {found}; uninterrupted: {wanted}"
+    for (name, text), alarming in plant.witness.alarming.items():
+        if name == machine.name:
+            assert alarming == alarm[machine.place[text]], f"{name} at {text} was seen with alarm {alarming}"
+
+
+def _replayed(records: list[Record], model: LoadedModel) -> Shard:
+    """A shard that is taken through all records, from none on."""
+    shard = Shard(lambda equipment: model, ShardLimits(future=None))
+    for record in records:
+        recovery.replay(shard, record, lambda artifact_id: model)
+    return shard
+
+
+def compare_states(found: Snapshot, wanted: Snapshot) -> None:
+    """Two states are equal, bit for bit; of what metrics estimate, how much was counted."""
+    assert found.header.sequence == wanted.header.sequence, (
+        f"the state is that before record {found.header.sequence}; expected {wanted.header.sequence}"
+    )
+    assert found.arrays.keys() == wanted.arrays.keys()
+    assert (found.header.equipment, found.header.banks) == (wanted.header.equipment, wanted.header.banks)
+    for name, array in wanted.arrays.items():
+        if name.startswith(SAMPLED):
+            if name.endswith(".weight"):
+                np.testing.assert_allclose(found.arrays[name], array, rtol=0.01, err_msg=f"state {name}")
+        elif name != UNCOUNTED:
+            same = found.arrays[name].tobytes() == array.tobytes()
+            assert same, f"state {name} is not that of an uninterrupted replay"
+
+
+def _check_episodes(machine: Machine, alarming: list[bool], alarms: list[Alarm]) -> None:
+    """A process alarm for each time that the recording opens one."""
+    opened = sum(now and not before for before, now in pairwise([False, *alarming]))
+    found = sum(alarm.kind == "process" and alarm.equipment == machine.name for alarm in alarms)
+    assert found == opened, f"{machine.name} has {found} alarms; uninterrupted: {opened}"
