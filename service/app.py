@@ -189,7 +189,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         content = await _body(request, service, settings.model_bytes_max)
         async with service.changing_models:
             view, name, number = await in_daemon(partial(service.registry.registration, content))
-            service.show_models(view)
+            await service.show_models(view)
         announce.uploaded(view, name, number)
         active = name in view.active and view.active[name].version == number
         found = views.Registered(name, number, view.versions[name][number].artifact_id, active)
@@ -208,7 +208,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
         version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
         async with service.changing_models:
             before = service.registry.view.active.get(name)
-            service.show_models(await in_daemon(partial(service.registry.activation, name, version)))
+            await service.show_models(await in_daemon(partial(service.registry.activation, name, version)))
         announce.switched(service.registry.view, name, before.version if before else None)
         return _answer(views.model_entry(service.registry, name))
 

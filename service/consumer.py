@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from service import scoring
 from service.clock import Clock
+from service.configuration import Change
 from service.errors import QueueFull, Stopping, Unavailable
 from service.ingest.batch import Body
 from service.journal import Journal
@@ -95,6 +96,8 @@ class Consumer:
         """Consume until `stop` was called and nothing waits; raises what broke the order."""
         try:
             while self._waiting or not self._stopping:
+                if self.failure is not None:
+                    raise self.failure
                 if not self._waiting:
                     self._work.clear()
                     await self._work.wait()
@@ -128,6 +131,22 @@ class Consumer:
             record = self.shard.sweep(self.clock.now())
             if record is not None:
                 await self._make_safe(record)
+
+    async def tell(self, changes: Iterable[Change], then: Callable[[], None] = lambda: None) -> None:
+        """Make records of changes beside readings safe, in order with them, and call `then` before the next reading is
+        scored. Unavailable where they could not: the process ends. A caller that goes away interrupts nothing."""
+        await asyncio.shield(asyncio.ensure_future(self._tell(changes, then)))
+
+    async def _tell(self, changes: Iterable[Change], then: Callable[[], None]) -> None:
+        async with self._writing:
+            self.check()
+            try:
+                for kind, detail in changes:
+                    await self._make_safe(self.shard.record(kind, self.clock.now(), None, detail=detail))
+            except Exception as error:
+                self._work.set()  # `run` raises it
+                raise Unavailable(f"the service could not make this change safe and is ending: {error}") from error
+            then()
 
     def _take(self) -> list[Waiting]:
         """What goes into the next micro-batch."""

@@ -22,6 +22,7 @@ from service import announce, recovery, snapshot
 from service.align import NEVER
 from service.body import InFlight
 from service.clock import Clock, EventClock, make_clock
+from service.configuration import Change, changes, configured
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
 from service.ingest.batch import Limits
@@ -117,6 +118,7 @@ class Service:
         consumer = Consumer(shard, journal, clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
         self._parts = Parts(registry, shard, clock, consumer)
+        await consumer.tell(self._changes(registry.view))
         for work in (consumer.run(), self._keep_looking(), self._keep_saving()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
@@ -158,10 +160,20 @@ class Service:
             removed = journal.prune(oldest)
             log.info("removed %d records from the journal, which is over journal_bytes_max", removed)
 
-    def show_models(self, view: View) -> None:
-        """Serve by another view of the registry from the next micro-batch on."""
-        self.registry.show(view)
-        self.shard.models_changed()
+    async def show_models(self, view: View) -> None:
+        """Serve by another view of the registry, once the journal says so: readings before that record are scored by
+        the old one, those after it by the new one."""
+
+        def show() -> None:
+            self.registry.show(view)
+            self.shard.models_changed()
+
+        await self.consumer.tell(self._changes(view), show)
+
+    def _changes(self, view: View) -> list[Change]:
+        """Where the configuration differs from what the journal says."""
+        now = configured(self.settings, view, snapshot.engine_id())
+        return list(changes(self.shard.configuration, now))
 
     def _load(self) -> tuple[Registry, Shard, Clock, Journal]:
         given = self.settings

@@ -15,6 +15,7 @@ from models.disk import remove_leftovers
 from service import snapshot
 from service.alarms import Alarm
 from service.bank import Bank
+from service.configuration import Configuration
 from service.equipment import EQUIPMENT_FIELDS, NO_BANK
 from service.journal import Journal, JournalError
 from service.replay import ModelOf, replay
@@ -31,6 +32,7 @@ def capture(shard: Shard) -> Snapshot:
     arrays: Arrays = {
         "ids": snapshot.text(msgspec.json.encode(table.ids)),
         "alarms": snapshot.text(shard.book.saved()),
+        "configuration": snapshot.text(msgspec.json.encode(shard.configuration)),
         **{f"equipment.{name}": array.copy() for name, array in table.columns.saved().items()},
     }
     records: list[BankRecord] = []
@@ -73,7 +75,7 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     header, arrays = found.header, found.arrays
     if header.shard != shard.number:
         raise SnapshotError(f"the snapshot is of shard {header.shard}; expected {shard.number}")
-    ids, alarms = _ids(arrays, header), _alarms(arrays)
+    ids, alarms, configuration = _ids(arrays, header), _alarms(arrays), _configuration(arrays)
     columns = snapshot.take(arrays, "equipment.", header.fields, EQUIPMENT_FIELDS, header.equipment)
     notes, banks = [], []
     for record in header.banks:
@@ -85,6 +87,7 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     shard.sequence = header.sequence
     shard.equipment_table.restore(ids, columns)
     shard.book.restore(alarms)
+    shard.configuration = configuration
     shard.adopt(banks)
     own = shard.columns
     own["generation"][: len(shard)] = -1
@@ -104,6 +107,13 @@ def _ids(arrays: Arrays, header: Header) -> list[str]:
 def _alarms(arrays: Arrays) -> list[Alarm]:
     alarms: list[Alarm] = _decoded(arrays, "alarms", list[Alarm])
     return alarms
+
+
+def _configuration(arrays: Arrays) -> Configuration:
+    if "configuration" not in arrays:
+        return Configuration()
+    configuration: Configuration = _decoded(arrays, "configuration", Configuration)
+    return configuration
 
 
 def _decoded(arrays: Arrays, name: str, kind: Any) -> Any:

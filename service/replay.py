@@ -36,7 +36,7 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
         if model is not None:
             _score_again(shard, shard.bank(model), readings, record.now)
     shard.silence(record.silenced)
-    shard.record(record.kind, record.now, record.received_at)
+    shard.record(record.kind, record.now, record.received_at, detail=record.detail)
 
 
 def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) -> None:

@@ -23,6 +23,15 @@ from service.clock import ClockName
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
 MODELS, SNAPSHOTS = "models", "snapshots"  # folders in the data folder
+CHANGE_SCORES = (  # what comes of a reading depends on them: where they change, the journal says so
+    "clock",
+    "model_default",
+    "model_patterns",
+    "model_assignments",
+    "future_seconds_max",
+    "silent_intervals",
+    "equipment_max",
+)
 KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -187,6 +196,11 @@ def default(name: str) -> Any:
     2
     """
     return Settings.model_fields[name].default
+
+
+def that_change_scores(settings: Settings) -> dict[str, Any]:
+    """The settings that change what comes of readings, as JSON has them."""
+    return settings.model_dump(mode="json", include=set(CHANGE_SCORES))
 
 
 def load(config: Path | None = None, **given: Any) -> Settings:

@@ -7,8 +7,9 @@ a clock: the same calls give the same state.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Exceedance, Kind
 from service.align import NEVER
 from service.bank import Bank
 from service.columns import Columns, Index
+from service.configuration import Configuration
 from service.equipment import NO_BANK, EquipmentTable
 from service.records import ModelReadings, Record
 from service.settings import default
@@ -90,6 +92,7 @@ class Shard:
         self.banks: dict[int, Bank] = {}
         self.book = AlarmBook(self.limits.alarms_closed_max)
         self.counters = Counters()
+        self.configuration = Configuration()  # as recorded
         self.names: list[str] = []  # of sensors, over all models
         self._name_numbers: dict[str, int] = {}
         self._bank_of: dict[str, Bank] = {}
@@ -114,14 +117,16 @@ class Shard:
         received_at: int | None,
         readings: Sequence[ModelReadings] = (),
         silenced: Sequence[int] = (),
+        detail: Mapping[str, Any] | None = None,
     ) -> Record:
         """The record of a step that has just been taken: what was admitted, and all that changed."""
         changes, self._under_way = self._under_way, Changes()
         received_at = now if received_at is None else received_at
         record = Record(
             kind, self.number, self.sequence, received_at, now, readings, changes.alarms, changes.registered,
-            changes.followed, silenced,
+            changes.followed, silenced, detail or {},
         )  # fmt: skip
+        self.configuration = self.configuration.after(record)
         self.sequence += 1
         return record
 
