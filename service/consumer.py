@@ -9,8 +9,8 @@ end, and recovery is the one way back. Under load batches grow by themselves; id
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from service import scoring
@@ -26,6 +26,7 @@ from service.settings import default
 from service.shard import Shard
 
 THREAD_CELLS_MIN = 400_000  # values of a micro-batch from which it is stepped off the event loop
+THREAD_WAVES_MIN = 1_000  # readings of one machine in it, likewise: they are stepped one after the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +183,7 @@ class Consumer:
 
     async def _step(self, bodies: list[Body], now: int) -> Stepped:
         """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""
-        cells = sum(batch.values.size for body in bodies for batch in body.batches)
-        if cells < THREAD_CELLS_MIN:
+        if not takes_long(bodies):
             return scoring.step(self.shard, bodies, now)
         self._settled.clear()  # nobody looks at the shard until this is safe
         try:
@@ -214,6 +214,20 @@ class Consumer:
         _fail(list(self._waiting), self.failure)
         self._waiting.clear()
         self._readings = 0
+
+
+def takes_long(bodies: Sequence[Body]) -> bool:
+    """Whether a step of the shard would hold up the event loop."""
+    batches = [batch for body in bodies for batch in body.batches]
+    if sum(batch.values.size for batch in batches) >= THREAD_CELLS_MIN:
+        return True
+    if sum(batch.readings for batch in batches) < THREAD_WAVES_MIN:
+        return False
+    waves: Counter[str] = Counter()
+    for batch in batches:
+        for equipment, count in zip(batch.equipment, batch.counts, strict=True):
+            waves[equipment] += count
+    return max(waves.values()) >= THREAD_WAVES_MIN
 
 
 def _fail(waiting: list[Waiting], error: BaseException | None) -> None:

@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.clock import EventClock, WallClock
-from service.consumer import BatchReport, Consumer, QueueLimits
+from service.consumer import THREAD_CELLS_MIN, THREAD_WAVES_MIN, BatchReport, Consumer, QueueLimits, takes_long
 from service.errors import QueueFull, Stopping, Unavailable
+from service.ingest.batch import Body
 from service.journal import Unjournaled
 from service.outcome import BodyOutcome
 from service.records import Record
 from tests.service import fleet
-from tests.service.fleet import SECOND, START, body, in_columns, normal, play, seconds, statuses
+from tests.service.fleet import SECOND, START, body, in_columns, in_rows, normal, play, seconds, statuses
 
 MODEL = fleet.model()
 X = normal(MODEL.detector, 3, 50)
@@ -285,6 +287,21 @@ async def test_the_wall_clock_is_not_told() -> None:
     await bench.post("p", 0, 1)
     assert before <= bench.reports[0].now <= WallClock().now()
     await bench.end()
+
+
+def test_many_values_or_many_readings_of_one_machine_take_long() -> None:
+    def of(*counts: int, sensors: int = 1) -> Body:
+        names, rows = [f"sensor-{i}" for i in range(sensors)], [np.ones((count, sensors)) for count in counts]
+        batches = [in_columns(f"m{i}", names, seconds(0, len(x)), x) for i, x in enumerate(rows)]
+        return body({"batches": batches})
+
+    one_by_one = in_rows([("m0", START + i, {"a": 1.0}) for i in range(THREAD_WAVES_MIN)])
+    assert takes_long([of(THREAD_WAVES_MIN)])
+    assert takes_long([of(THREAD_WAVES_MIN - 1), of(1)])
+    assert takes_long([body(one_by_one)])
+    assert not takes_long([of(THREAD_WAVES_MIN - 1, THREAD_WAVES_MIN - 1), of(0)])
+    assert takes_long([of(*[100] * 10, sensors=THREAD_CELLS_MIN // 1000)])
+    assert not takes_long([])
 
 
 @played
