@@ -21,7 +21,6 @@ from tests.service.test_serve import process, wait_until_ready
 
 JSON = {"Content-Type": "application/json"}
 MIB = 1024 * 1024
-PAGE = 4096
 SAMPLE = re.compile(r"^([a-zA-Z_:]\w*(?:\{[^}]*\})?) ", re.MULTILINE)
 Answer = dict[str, Any]
 
@@ -31,6 +30,7 @@ class Footprint:
     """What a process holds."""
 
     resident: int  # bytes
+    peak: int  # bytes that were resident at most, ever
     threads: int
     descriptors: int
 
@@ -38,8 +38,9 @@ class Footprint:
 def footprint(pid: int) -> Footprint:
     """What a process holds now."""
     folder = Path(f"/proc/{pid}")
-    resident = int((folder / "statm").read_text().split()[1]) * PAGE
-    return Footprint(resident, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir())))
+    memory = dict(line.split(":") for line in (folder / "status").read_text().splitlines() if line.startswith("Vm"))
+    resident, peak = (int(memory[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return Footprint(resident, peak, len(list((folder / "task").iterdir())), len(list((folder / "fd").iterdir())))
 
 
 @dataclass(frozen=True)
