@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from models.backfill import Backfill
 from tests.service.running import model_folder
 from tests.service.test_serve import process, wait_until_ready
 
@@ -23,6 +24,7 @@ JSON = {"Content-Type": "application/json"}
 MIB = 1024 * 1024
 SAMPLE = re.compile(r"^([a-zA-Z_:]\w*(?:\{[^}]*\})?) ", re.MULTILINE)
 Answer = dict[str, Any]
+Figures = tuple[str, float | None, float | None, bool]  # of one reading: status, score, p-value, whether in alarm
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ class Served:
         found: Answer = msgspec.json.decode(response.content)
         return found
 
+    def put_in(self, content: bytes) -> int:
+        """Upload a model; the number of its version."""
+        response = self.client.post("/v1/models", content=content, headers={"Content-Type": "application/zip"})
+        assert response.status_code == 201, response.text
+        number: int = response.json()["version"]
+        return number
+
     def end(self) -> None:
         """Stop it; it has to end well."""
         self.process.send_signal(signal.SIGTERM)
@@ -78,13 +87,12 @@ class Served:
 
 
 @contextmanager
-def served(
-    folder: Path, said: list[str] | None = None, model: Path | None = None, **variables: str
-) -> Iterator[Served]:
-    """A service with one model that is ready; settings as `LIMEN_...`, its log into `said`."""
-    given = {"LIMEN_MODEL": str(model or model_folder()), **variables}
+def served(folder: Path, said: list[str] | None = None, installed: bool = True, **variables: str) -> Iterator[Served]:
+    """A service that is ready, with one model put in unless it has its models already; settings as `LIMEN_...`, its log
+    into `said`."""
+    given = {"LIMEN_MODEL": str(model_folder())} if installed else {}
     with (
-        process(folder, said=said, **given) as (started, url),
+        process(folder, said=said, **given, **variables) as (started, url),
         httpx.Client(base_url=url, trust_env=False, timeout=60) as client,
     ):
         wait_until_ready(client)
@@ -116,3 +124,14 @@ async def post(client: httpx.AsyncClient, body: Any) -> Answer:
     assert response.status_code == 200, response.text
     found: Answer = msgspec.json.decode(response.content)
     return found
+
+
+def figures(batch: Answer) -> list[Figures]:
+    """What a batch of columns was answered, reading by reading."""
+    return list(zip(batch["status"], batch["score"], batch["p_value"], batch["alarm"], strict=True))
+
+
+def expected(wanted: Backfill) -> list[Figures]:
+    """What the readings of a machine are answered, as JSON has it."""
+    scores, p_values = ([None if v != v else v for v in f.tolist()] for f in (wanted.score, wanted.p_value))
+    return list(zip(wanted.status, scores, p_values, wanted.alarm.tolist(), strict=True))

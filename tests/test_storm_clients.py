@@ -16,7 +16,7 @@ from models.contract import Floats, Ints
 from tests.builders import process as readings_of
 from tests.service.fleet import START, in_columns
 from tests.service.running import SENSORS, STATUSES, check_sum, model_folder
-from tests.storm import MIB, crowd, post, served
+from tests.storm import MIB, Figures, crowd, expected, figures, post, served
 
 pytestmark = pytest.mark.prove
 
@@ -24,7 +24,6 @@ CLIENTS = 64
 TICKS = 4000
 ADMITTED = ("scored", "warming", "unscored")
 RESIDENT_MORE_MAX = 16 * MIB  # that a process may hold after a million ids: buffers of bodies, not ids
-Figures = tuple[float | None, float | None, bool]
 
 
 def recording() -> tuple[Ints, Floats]:
@@ -58,13 +57,12 @@ def test_64_clients_on_one_machine_admit_each_reading_once_and_score_as_one_clie
                 check_sum(answer)
                 counts.update({status: answer[status] for status in (*STATUSES, "received")})
                 (batch,) = answer["batches"]
-                columns = (batch[name] for name in ("status", "score", "p_value", "alarm"))
-                for tick, (status, *figures) in enumerate(zip(*columns, strict=True), first):
-                    if status in ADMITTED:
+                for tick, found in enumerate(figures(batch), first):
+                    if found[0] in ADMITTED:
                         assert tick not in admitted, f"reading {tick} was admitted twice"
-                        admitted[tick] = (figures[0], figures[1], figures[2])
-                    elif status == "duplicate":
-                        repeated.append((tick, (figures[0], figures[1], figures[2])))
+                        admitted[tick] = found
+                    elif found[0] == "duplicate":
+                        repeated.append((tick, found))
 
     with served(tmp_path) as service:
         crowd(service.url, CLIENTS, walk)
@@ -77,16 +75,9 @@ def test_64_clients_on_one_machine_admit_each_reading_once_and_score_as_one_clie
     assert min(counts[name] for name in ("scored", "warming", "duplicate", "late")) > 0, counts
     order = np.array(sorted(admitted))
     wanted = score_series(load(model_folder()).detector, "pump", time[order], x[order])
-    figures = zip(wanted.score.tolist(), wanted.p_value.tolist(), wanted.alarm.tolist(), strict=True)
-    for tick, (score, p_value, alarm) in zip(order.tolist(), figures, strict=True):
-        assert admitted[tick] == (plain(score), plain(p_value), alarm), tick
+    assert [admitted[tick] for tick in order.tolist()] == expected(wanted)
     for tick, found in repeated:
-        assert found == admitted[tick], f"reading {tick} was answered otherwise as a duplicate"
-
-
-def plain(figure: float) -> float | None:
-    """As JSON has it."""
-    return None if figure != figure else figure
+        assert found[1:] == admitted[tick][1:], f"reading {tick} was answered otherwise as a duplicate"
 
 
 IDS, IDS_A_BODY = 1_000_000, 10_000

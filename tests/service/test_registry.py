@@ -26,7 +26,12 @@ from tests.service.test_app import is_problem
 
 def upload(name: str = "pumps", seed: int = 0) -> bytes:
     """A zip of an artifact."""
-    folder, buffer = model_folder(name, seed), io.BytesIO()
+    return zipped(model_folder(name, seed))
+
+
+def zipped(folder: Path) -> bytes:
+    """A zip of an artifact in a folder."""
+    buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in (artifact.MANIFEST, artifact.TENSORS):
             archive.write(folder / file, file)
