@@ -6,8 +6,9 @@ Reading takes no lock that the writer waits for; a few records are read at once,
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +17,10 @@ from service.records import Record, RecordError
 
 SCHEMA = 1  # of the database: one file in migrations/ for each version
 BUSY_MILLISECONDS = 10_000
+COPY_PAGES = 1024  # copied at once
 READ_RECORDS, READ_BYTES = 256, 4 * 1024 * 1024  # read at once
+
+Row = tuple[Any, ...]
 
 
 class JournalError(ValueError):
@@ -63,12 +67,30 @@ class JournalFile:
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         with closing(connection):
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
-            yield connection
+            try:
+                yield connection
+            except sqlite3.DatabaseError as error:
+                raise JournalError(f"{self.path} cannot be read: {error}; it is damaged, or no journal") from None
 
     def read(self, first: int = 1) -> Iterator[Record]:
         """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown."""
         with self._opened() as connection:
             yield from read_records(connection, self.shard, first)
+
+    def examine(self, first: int = 1) -> Iterator[Examined]:
+        """Rows from sequence `first` on, those that cannot be used among them. JournalError where the file itself is
+        damaged."""
+        with self._opened() as connection:
+            yield from examine_records(connection, self.shard, first)
+
+    def copy(self, target: Path, told: Callable[[float], None] = lambda share: None) -> None:
+        """Write the journal as it is at one moment into a new file, while it is written or not; `told` is called with
+        the share that is done."""
+        with self._opened() as connection, closing(sqlite3.connect(target, isolation_level=None)) as into:
+            connection.execute("BEGIN")
+            first_of(connection)  # from here on, this connection sees one moment, whatever is written
+            connection.backup(into, pages=COPY_PAGES, progress=lambda _, left, all_: told(1 - left / max(all_, 1)))
+            into.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, without a log beside it
 
     def first_sequence(self) -> int | None:
         with self._opened() as connection:
@@ -93,22 +115,58 @@ def first_of(connection: sqlite3.Connection) -> int | None:
     return None if first is None else int(first)
 
 
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A row of the journal: the record that it holds, or what is wrong with it."""
+
+    sequence: int
+    kind: str
+    received_at: int
+    engine: str
+    payload_bytes: int
+    record: Record | None
+    trouble: str = ""
+
+
 def read_records(connection: sqlite3.Connection, shard: int, first: int) -> Iterator[Record]:
     """Records from `first` on, checked. RecordError names the one that is damaged, missing or unknown."""
+    for found in examine_records(connection, shard, first):
+        if found.record is None:
+            raise RecordError(found.trouble)
+        yield found.record
+
+
+def examine_records(connection: sqlite3.Connection, shard: int, first: int) -> Iterator[Examined]:
+    """Rows from `first` on. One that is missing is told by the row after it, which then comes once more."""
     expected: int | None = None
     while page := _page(connection, first if expected is None else expected):
-        for sequence, kind, version, received_at, engine, checksum, payload in page:
-            if expected is not None and sequence != expected:
-                raise RecordError(f"record {expected} is missing; the next one there is {sequence}")
-            if records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum:
-                raise RecordError(f"record {sequence} does not match its checksum; it is damaged")
-            if version != records.VERSION:
-                raise RecordError(f"record {sequence} has version {version}; this program reads {records.VERSION}")
-            yield records.decode(kind, shard, sequence, received_at, payload)
-            expected = sequence + 1
+        for row in page:
+            if expected is not None and row[0] != expected:
+                which = f"record {expected} is" if row[0] == expected + 1 else f"records {expected} to {row[0] - 1} are"
+                yield _troubled(row, f"{which} missing; the next one there is {row[0]}")
+            yield _examined(row, shard)
+            expected = row[0] + 1
 
 
-def _page(connection: sqlite3.Connection, first: int) -> list[tuple[Any, ...]]:
+def _examined(row: Row, shard: int) -> Examined:
+    sequence, kind, version, received_at, engine, checksum, payload = row
+    if records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum:
+        return _troubled(row, f"record {sequence} does not match its checksum; it is damaged")
+    if version != records.VERSION:
+        return _troubled(row, f"record {sequence} has version {version}; this program reads {records.VERSION}")
+    try:
+        record = records.decode(kind, shard, sequence, received_at, payload)
+    except RecordError as error:
+        return _troubled(row, str(error))
+    return Examined(sequence, kind, received_at, engine, len(payload), record)
+
+
+def _troubled(row: Row, trouble: str) -> Examined:
+    sequence, kind, _, received_at, engine, _, payload = row
+    return Examined(sequence, kind, received_at, engine, len(payload), None, trouble)
+
+
+def _page(connection: sqlite3.Connection, first: int) -> list[Row]:
     """Rows of some records from `first` on, read in one go; none where there is no more."""
     query = "SELECT sequence, kind, version, received_at, engine, checksum, payload FROM record"
     page, size = [], 0

@@ -29,7 +29,7 @@ from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
 from service.registry import Registry, RegistryLimits, Routing, View
-from service.settings import MODELS, SNAPSHOTS, Settings
+from service.settings import JOURNAL, MODELS, SNAPSHOTS, Settings
 from service.shard import Shard, ShardLimits
 
 log = logging.getLogger("limen")
@@ -194,7 +194,7 @@ class Service:
     def _opened_journal(self) -> Journal:
         if not self.settings.journal:
             return Unjournaled()
-        return SqliteJournal(self.settings.data_dir / "journal" / "shard-0.sqlite", engine=snapshot.engine_id())
+        return SqliteJournal(self.settings.data_dir / JOURNAL, engine=snapshot.engine_id())
 
     def _recovered(self, registry: Registry, journal: Journal) -> tuple[Shard, Clock]:
         given = self.settings

@@ -23,6 +23,7 @@ from service.clock import ClockName
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
 MODELS, SNAPSHOTS = "models", "snapshots"  # folders in the data folder
+JOURNAL = "journal/shard-0.sqlite"
 CHANGE_SCORES = (  # what comes of a reading depends on them: where they change, the journal says so
     "clock",
     "model_default",

@@ -170,6 +170,17 @@ def read(path: Path) -> Snapshot:
     return snapshot
 
 
+def newest_ids(folder: Path) -> dict[int, str]:
+    """Equipment ids by slot, as far as the newest snapshot that can be read knows them; slots never change."""
+    for path in paths(folder):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return dict(enumerate(msgspec.json.decode(file.get_tensor("ids").tobytes(), type=list[str])))
+        except (SafetensorError, OSError, ValueError):
+            continue
+    return {}
+
+
 def _header(content: str, path: Path) -> Header:
     try:
         found = msgspec.json.decode(content)
