@@ -236,7 +236,7 @@ class Registry:
         return _numbered(load(self.folder / name / str(number)), number)
 
     def _read(self) -> View:
-        index, versions = self._read_index(), self._read_versions()
+        index, versions = read_index(self.folder), self._read_versions()
         active: dict[str, LoadedModel] = {}
         self.view = View(index, versions, active)
         for name, number in index.active.items():
@@ -249,18 +249,6 @@ class Registry:
                 raise RegistryError(f"model {name} version {number} is active and cannot be used: {error}") from None
         return self.view
 
-    def _read_index(self) -> ActiveIndex:
-        path = self.folder / INDEX
-        if not path.exists():
-            return ActiveIndex()
-        try:
-            index = msgspec.json.decode(path.read_bytes(), type=ActiveIndex)
-        except (msgspec.DecodeError, OSError) as error:
-            raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
-        if index.format != FORMAT:
-            raise RegistryError(f"{path} has format {index.format}; this program reads format {FORMAT}")
-        return index
-
     def _read_versions(self) -> dict[str, dict[int, Manifest]]:
         versions: dict[str, dict[int, Manifest]] = {}
         for folder in sorted(self.folder.glob("*/*")):
@@ -270,10 +258,24 @@ class Registry:
             try:
                 versions.setdefault(name, {})[int(folder.name)] = read_manifest((folder / MANIFEST).read_bytes())
             except (ModelError, OSError) as error:
-                if self._read_index().active.get(name) == int(folder.name):
+                if read_index(self.folder).active.get(name) == int(folder.name):
                     raise RegistryError(f"model {name} version {folder.name} is active and damaged: {error}") from None
                 self.notes.append(f"model {name} version {folder.name} is damaged and left aside: {error}")
         return {name: dict(sorted(numbers.items())) for name, numbers in versions.items() if numbers}
+
+
+def read_index(folder: Path) -> ActiveIndex:
+    """The index of a folder of models; an empty one where there is none. RegistryError where it cannot be read."""
+    path = folder / INDEX
+    if not path.exists():
+        return ActiveIndex()
+    try:
+        index = msgspec.json.decode(path.read_bytes(), type=ActiveIndex)
+    except (msgspec.DecodeError, OSError) as error:
+        raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
+    if index.format != FORMAT:
+        raise RegistryError(f"{path} has format {index.format}; this program reads format {FORMAT}")
+    return index
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from service.commands import options as o
+
 app = typer.Typer(name="journal", help="Look into the journal of a data folder.", no_args_is_help=True)
 
 DataFolder = Annotated[Path, typer.Argument(help="Data folder of the service.", show_default=False)]
@@ -24,3 +26,30 @@ def export(
     from service.commands import journal_export as command
 
     command.run(data_dir, out, start, stop, equipment or [])
+
+
+@app.command()
+def verify(data_dir: DataFolder, as_json: o.Json = False) -> None:
+    """Check every record, snapshot and model of a data folder; exit status 1 where something is damaged."""
+    from service.commands import journal_verify as command
+
+    command.run(data_dir, as_json)
+
+
+@app.command()
+def inspect(
+    data_dir: DataFolder,
+    first: Annotated[int | None, typer.Option("--from", min=1, help="First record to list.")] = None,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="Last record to list.")] = None,
+    equipment: Annotated[
+        list[str] | None, typer.Option("--equipment", help="Machine whose readings to list (repeatable).")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--kind", help="Kind of records to list, such as activate (repeatable).")
+    ] = None,
+    as_json: o.Json = False,
+) -> None:
+    """Say what a journal holds; with one of these options, list its records, or the readings of a machine."""
+    from service.commands import journal_inspect as command
+
+    command.run(data_dir, command.Chosen(first, last, equipment or [], kind or []), as_json)
