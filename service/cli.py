@@ -152,6 +152,29 @@ def simulate(
 
 
 @app.command()
+def backup(
+    data_dir: Annotated[Path, typer.Argument(help="Data folder of the service.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="New folder; in one that is there, a folder named by the time.")],
+) -> None:
+    """Copy a data folder, while the service runs or not, and verify the copy."""
+    from service.commands import backup as command
+
+    command.run(data_dir, out)
+
+
+@app.command()
+def restore(
+    backup: Annotated[Path, typer.Argument(help="Folder of a backup.", show_default=False)],
+    data_dir: Annotated[Path, typer.Option("--data-dir", help="Data folder; no service may use it.")],
+    force: Annotated[bool, typer.Option("--force", help="Put aside what is in the data folder.")] = False,
+) -> None:
+    """Put a backup into a data folder, verified before anything is touched; `limen serve` goes on from there."""
+    from service.commands import restore as command
+
+    command.run(backup, data_dir, force)
+
+
+@app.command()
 @o.reads_files
 def replay(
     data: o.Data,

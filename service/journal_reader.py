@@ -5,6 +5,8 @@ Reading takes no lock that the writer waits for; a few records are read at once,
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -83,14 +85,19 @@ class JournalFile:
         with self._opened() as connection:
             yield from examine_records(connection, self.shard, first)
 
-    def copy(self, target: Path, told: Callable[[float], None] = lambda share: None) -> None:
+    def copy(self, target: Path, told: Callable[[float], object] = lambda share: None) -> None:
         """Write the journal as it is at one moment into a new file, while it is written or not; `told` is called with
-        the share that is done."""
+        the share that is done. OSError where there is no room for it."""
         with self._opened() as connection, closing(sqlite3.connect(target, isolation_level=None)) as into:
             connection.execute("BEGIN")
             first_of(connection)  # from here on, this connection sees one moment, whatever is written
-            connection.backup(into, pages=COPY_PAGES, progress=lambda _, left, all_: told(1 - left / max(all_, 1)))
-            into.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, without a log beside it
+            try:
+                connection.backup(into, pages=COPY_PAGES, progress=lambda _, left, all_: told(1 - left / max(all_, 1)))
+                into.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, without a log beside it
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from None
 
     def first_sequence(self) -> int | None:
         with self._opened() as connection:

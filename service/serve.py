@@ -8,16 +8,12 @@ last snapshot cannot be made safe, the process ends with 1.
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import logging
 import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 from types import FrameType
 
 import structlog
@@ -27,9 +23,9 @@ from service import announce
 from service.app import create_app
 from service.connection import HEARD_MAX, Bounds, bounded
 from service.lifecycle import Service
-from service.settings import MODELS, SNAPSHOTS, Settings, SettingsError, unknown_variables
+from service.lock import check_restored, locked
+from service.settings import Settings, SettingsError, unknown_variables
 
-LOCK = "lock"
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 PATIENCE = 0.8  # of the time to stop, after which clients that are slow are dropped
@@ -79,6 +75,7 @@ def serve(settings: Settings) -> int:
     for complaint in unknown_variables(os.environ):
         log.warning("%s", complaint)
     with locked(settings.data_dir), closing(listen(settings.host, settings.port)) as listener:
+        check_restored(settings.data_dir)
         service = Service(settings)
         service.load()
         config = uvicorn.Config(
@@ -141,31 +138,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise SettingsError(f"cannot listen on {host} port {port}: {error.strerror}; choose another port") from None
     return listener
-
-
-@contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder (made if absent); SettingsError where it is held or cannot be written."""
-    try:
-        for folder in (data_dir, *(data_dir / name for name in (MODELS, SNAPSHOTS))):
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-        descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        needed = f"it and all in it must be writable for user id {os.getuid()}"
-        reason = f"{error.filename}: {error.strerror}"
-        raise SettingsError(f"data folder {data_dir} cannot be used ({reason}); {needed}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    except BlockingIOError:
-        holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
-        raise SettingsError(f"data folder {data_dir} is in use by process {holder}; stop it or use another") from None
-    finally:
-        os.close(descriptor)
 
 
 def cut_off(record: logging.LogRecord) -> bool:

@@ -60,8 +60,7 @@ class Report:
 
 def verify(data_dir: Path, told: Told = lambda stage, share: None) -> Report:
     """Look at everything in a data folder. JournalError where it is none."""
-    if not any((data_dir / name).exists() for name in (JOURNAL, SNAPSHOTS, MODELS)):
-        raise JournalError(f"{data_dir} is no data folder: it holds neither journal nor snapshots nor models")
+    check_is_data_folder(data_dir)
     report = Report()
     paths = snapshot.paths(data_dir / SNAPSHOTS)  # before the journal, which a running service takes further
     _journal(report, data_dir / JOURNAL, told)
@@ -71,6 +70,12 @@ def verify(data_dir: Path, told: Told = lambda stage, share: None) -> Report:
     _fit(report, newest.sequence)
     _configure(report, newest)
     return report
+
+
+def check_is_data_folder(data_dir: Path) -> None:
+    """JournalError where a folder holds nothing of a service."""
+    if not any((data_dir / name).exists() for name in (JOURNAL, SNAPSHOTS, MODELS)):
+        raise JournalError(f"{data_dir} is no data folder: it holds neither journal nor snapshots nor models")
 
 
 # -- the journal -----------------------------------------------------------------------------------------------------

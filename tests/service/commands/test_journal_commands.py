@@ -116,7 +116,7 @@ def test_everything_damaged_is_found_not_only_the_first(folder: Path) -> None:
     edit(folder, "UPDATE record SET received_at = 1 WHERE sequence IN (2, 4)")
     flip(newest(folder), -9)
     done = limen("journal", "verify", folder)
-    assert [word for word in ("record 2", "record 4", newest(folder).name) if word in done.out]
+    assert all(word in done.out for word in ("record 2", "record 4", newest(folder).name)), done.out
     assert done.out.splitlines()[-1].startswith("3 damaged")
 
 
