@@ -11,7 +11,17 @@ from service.registry import Registry, View
 from service.settings import PREFIX, Settings
 
 SENSORS_NAMED_MAX = 20  # of one model
-FIELDS = ("model", "version", "artifact_id", "false_alarm_rate", "interval_seconds", "sensors", "default", "active")
+FIELDS = (
+    "model",
+    "version",
+    "artifact_id",
+    "false_alarm_rate",
+    "interval_seconds",
+    "sensors",
+    "default",
+    "active",
+    "repeated",
+)
 
 log = logging.getLogger("limen")
 

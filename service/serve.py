@@ -24,6 +24,7 @@ from service.app import create_app
 from service.connection import HEARD_MAX, Bounds, bounded
 from service.lifecycle import Service
 from service.lock import check_restored, locked
+from service.repeats import RepeatsHandler
 from service.settings import Settings, SettingsError, unknown_variables
 
 BACKLOG = 2048
@@ -160,7 +161,7 @@ def write_logs(settings: Settings) -> None:
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
     )
-    handler = logging.StreamHandler()
+    handler = RepeatsHandler()
     handler.setFormatter(formatter)
     handler.addFilter(lambda record: not cut_off(record))
     root = logging.getLogger()
