@@ -8,6 +8,7 @@ another thread so that no reading waits for them. `Unjournaled` only numbers rec
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import sqlite3
 import threading
@@ -26,10 +27,13 @@ __all__ = ["Journal", "JournalError", "SqliteJournal", "Unjournaled"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 CHECKPOINT_BYTES = 64 * 1024 * 1024  # written, after which the log is moved into the database while writing goes on
-RESTART_BYTES = 512 * 1024 * 1024  # of log, after which writing waits until it is
+LOG_BYTES = 512 * 1024 * 1024  # of log, beyond which it is emptied: writing waits for that
+EMPTYING_MILLISECONDS = 250  # that emptying waits for readers, far less than writing waits for it
 PRUNE_RECORDS, PRUNE_BYTES = 256, 4 * 1024 * 1024  # removed in one transaction
 PRUNE_PAUSE_SECONDS = 0.005
 PAGE_BYTES = 4096  # at least, that a record takes of the log
+
+log = logging.getLogger("limen")
 
 
 class Journal(Protocol):
@@ -224,10 +228,18 @@ class SqliteJournal:
         self._housekeeper.submit(self._checkpoint)
 
     def _checkpoint(self) -> None:
+        """Move the log into the database while writing goes on; where it has grown large, empty it. Somebody who reads
+        for long, such as a backup, keeps it as it is: it is tried again when as much has been written."""
         try:
             with closing(_connect(self.path)) as connection:
-                grown = self._log.stat().st_size > RESTART_BYTES
-                connection.execute(f"PRAGMA wal_checkpoint({'RESTART' if grown else 'PASSIVE'})").fetchone()
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+                if self._log.stat().st_size > LOG_BYTES:
+                    connection.execute(f"PRAGMA busy_timeout = {EMPTYING_MILLISECONDS}")
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if (size := self._log.stat().st_size) > LOG_BYTES:
+                log.warning("the log of the journal has grown to %d bytes: something reads the journal for long", size)
+        except (OSError, sqlite3.Error) as error:
+            log.error("the log of the journal could not be moved into the database: %s", error)
         finally:
             self._checkpointing.clear()
 

@@ -141,6 +141,51 @@ def test_the_log_is_moved_into_the_database_in_time(
     assert [one.sequence for one in journal.read()] == list(range(1, 200))
 
 
+def checkpointed(journal: SqliteJournal) -> None:
+    """The checkpoint that is under way has ended."""
+    journal._housekeeper.submit(lambda: None).result()
+
+
+def test_a_log_that_has_grown_is_emptied_once_nobody_reads_an_old_state_and_writing_goes_on(
+    path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in (("CHECKPOINT_BYTES", 10_000), ("LOG_BYTES", 50_000), ("EMPTYING_MILLISECONDS", 1)):
+        monkeypatch.setattr(module, name, value)
+    log = path.with_name(path.name + "-wal")
+    write(journal, 1)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM record").fetchone() == (1,)
+    for sequence in range(2, 50):
+        write(journal, sequence)
+        checkpointed(journal)
+    assert log.stat().st_size > 50_000, "the reader still sees the state of record 1"
+    assert "the log of the journal has grown to" in caplog.text
+    reader.close()
+    for sequence in range(50, 53):
+        write(journal, sequence)
+    checkpointed(journal)
+    assert log.stat().st_size < 50_000
+    assert [one.sequence for one in journal.read()] == list(range(1, 53))
+
+
+def test_a_writer_outlasts_the_emptying_of_the_log() -> None:
+    assert 10 * module.EMPTYING_MILLISECONDS < module.BUSY_MILLISECONDS
+
+
+def test_a_checkpoint_that_fails_is_told(
+    path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: Path) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(module, "CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(module, "_connect", fail)
+    write(journal, 1)
+    checkpointed(journal)
+    assert "the log of the journal could not be moved into the database: disk I/O error" in caplog.text
+
+
 def test_a_commit_that_fails_leaves_nothing_of_it(path: Path, journal: SqliteJournal) -> None:
     write(journal, 1)
     edit(path, "INSERT INTO record SELECT 3, kind, version, received_at, engine, checksum, payload FROM record")
