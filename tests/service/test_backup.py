@@ -22,7 +22,7 @@ from service.lifecycle import Service
 from service.lock import check_restored, locked
 from service.settings import JOURNAL, SettingsError
 from service.verification import verify
-from tests.service.commandline import ROOT, limen, refused
+from tests.service.commandline import ROOT, limen, process, refused
 from tests.service.running import columns, run, settings
 
 
@@ -273,7 +273,9 @@ def test_a_restore_that_was_cut_off_does_not_start_and_is_done_again(backup: Pat
             restore(backup, data, force=True)
     with pytest.raises(SettingsError, match="a restore that was cut off"):
         check_restored(data)
-    refused(limen("serve", "--data-dir", data, "--port", 0), "run limen restore again, with --force")
+    done = process("serve", "--data-dir", data, "--port", 0)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("run limen restore again, with --force")
     restore(backup, data, force=True)
     check_restored(data)
     assert verify(data).damage == []
