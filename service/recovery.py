@@ -144,16 +144,22 @@ def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[
     with the readings so far. JournalError where records are missing, RecordError where one is damaged."""
     first, done = journal.first_sequence(), 0
     if first is not None and shard.sequence < first:
-        raise JournalError(
-            f"records {shard.sequence} to {first - 1} are neither in a snapshot nor in the journal: put back the "
-            "snapshots or a backup"
-        )
+        raise _lost(shard.sequence, first)
     for record in journal.read(shard.sequence):
+        if record.sequence != shard.sequence:
+            raise _lost(shard.sequence, record.sequence)
         replay(shard, record, model_of)
         done += sum(len(readings.time) for readings in record.readings)
         told(done)
+    if shard.sequence < journal.next_sequence:
+        raise _lost(shard.sequence, journal.next_sequence)
     journal.skip_to(shard.sequence)
     return done
+
+
+def _lost(first: int, after: int) -> JournalError:
+    which = f"record {first} is" if after == first + 1 else f"records {first} to {after - 1} are"
+    return JournalError(f"{which} neither in a snapshot nor in the journal: put back the snapshots or a backup")
 
 
 def recover(shard: Shard, folder: Path, model_of: ModelOf) -> tuple[Path | None, list[str]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from models.artifact import LoadedModel
 from service import recovery, snapshot
 from service.equipment import NO_BANK
+from service.journal import JournalError, SqliteJournal
 from service.phases import load
 from service.scoring import step
 from service.shard import Shard
@@ -224,3 +227,41 @@ def test_without_a_snapshot_everything_starts_empty(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         assert recovery.recover(shard, folder, MODELS.get) == (None, [])
     assert (len(shard), shard.sequence) == (0, 1)
+
+
+# -- from a journal ----------------------------------------------------------------------------------------------------
+
+
+def journalled(path: Path) -> SqliteJournal:
+    """A journal of four records with readings."""
+    journal, shard = SqliteJournal(path), Shard(resolve, fleet.ANY_TIME)
+    for first in range(4):
+        journal.append(step(shard, [fleet.body(sent("p1", first, 1))], START).record)
+    asyncio.run(journal.sync())
+    return journal
+
+
+def test_records_that_come_after_a_snapshot_are_replayed(tmp_path: Path) -> None:
+    shard = Shard(resolve, fleet.ANY_TIME)
+    with closing(journalled(tmp_path / "journal.sqlite")) as journal:
+        assert recovery.catch_up(shard, journal, MODELS.get) == 4
+    assert (shard.sequence, shard.columns["last_time"][0]) == (5, START + 3 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("start", "removed", "lost"),
+    [
+        (1, "sequence < 3", "records 1 to 2 are"),
+        (2, "sequence = 2", "record 2 is"),
+        (1, "sequence > 0", "records 1 to 4 are"),
+        (3, "sequence > 0", "records 3 to 4 are"),
+    ],
+)
+def test_a_start_names_the_records_that_neither_a_snapshot_nor_the_journal_has(
+    tmp_path: Path, start: int, removed: str, lost: str
+) -> None:
+    shard = Shard(resolve, fleet.ANY_TIME, sequence=start)
+    with closing(journalled(tmp_path / "journal.sqlite")) as journal:
+        journal._connection.execute(f"DELETE FROM record WHERE {removed}")
+        with pytest.raises(JournalError, match=f"^{lost} neither in a snapshot nor in the journal: put back"):
+            recovery.catch_up(shard, journal, MODELS.get)
