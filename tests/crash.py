@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from tests.builders import process as readings_of
 from tests.service.fleet import START, in_columns
 from tests.service.running import SENSORS, model_folder
 from tests.service.test_serve import TETHERED, process
-from tests.witness import Witness
+from tests.witness import Witness, last_times
 
 BODY_READINGS_MAX = 20  # fewer than the ring of results, so that a body that was taken comes back as a whole
 SETTINGS = {
@@ -34,6 +35,7 @@ SETTINGS = {
     "LIMEN_SNAPSHOT_READINGS_MAX": "1500",
     "LIMEN_SILENT_CHECK_SECONDS": "5",
 }
+NEWS_SECONDS_MAX = 1.0
 STATUSES = {"scored", "warming", "unscored", "duplicate"}
 
 Answer = tuple[str, float | None, float | None, bool]
@@ -144,10 +146,9 @@ class Plant:
         """A service is up and nobody has posted yet: what was answered, seen or counted before is there."""
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
             await _until_ready(client)
-            counted, before = self.witness.counted, self.kept
-            last = await self.witness.compare(client)
-            self.kept = sum(machine.kept(last.get(machine.name)) for machine in self.machines)
-            assert counted <= self.kept - before, f"{counted} readings were counted; {self.kept - before} are there"
+            last = await last_times(client)
+            before, self.kept = self.kept, sum(machine.kept(last.get(machine.name)) for machine in self.machines)
+            await self.witness.compare(client, last, self.kept - before)
         self.url = url
         self.up.set()
 
@@ -159,9 +160,10 @@ async def crash_loop(
     pace_seconds: float = 0.004,
     settings: dict[str, str] | None = None,
     program: str = TETHERED,
+    linger_seconds: float = 0.02,
 ) -> int:
-    """Post everything to a service that is killed `kills` times, at random numbers of answered readings; how many
-    times it was."""
+    """Post everything to a service that is killed `kills` times, each after a random number of answered readings: by
+    turns as soon as something new can be seen, and up to `linger_seconds` later. Returns how many times it was."""
     rng = random.Random(plant.seed)
     total = sum(len(machine.time) for machine in plant.machines)
     moments = sorted(rng.sample(range(total // 50, total * 9 // 10), kills))  # in readings that are answered
@@ -176,7 +178,9 @@ async def crash_loop(
                 seeing = asyncio.create_task(plant.witness.watch(url, names, f"{plant.seed} {killed}"))
                 try:
                     await _until_answered(plant, moment, started, said, posting, seeing)
-                    await _end(plant, started, None if moment == total else rng.uniform(0, 0.02))
+                    if moment < total:
+                        await _linger(plant, url, rng.uniform(0, linger_seconds) if killed % 2 else None)
+                    await _end(plant, started, signal.SIGKILL if moment < total else signal.SIGTERM)
                     await seeing
                 finally:
                     seeing.cancel()
@@ -187,14 +191,21 @@ async def crash_loop(
         await asyncio.gather(posting, return_exceptions=True)
 
 
-async def _end(plant: Plant, started: subprocess.Popen[str], kill_after_seconds: float | None) -> None:
-    """Kill the service; None: stop it in order, which has to end with status 0."""
-    if kill_after_seconds is not None:
-        await asyncio.sleep(kill_after_seconds)
-        plant.up.clear()
-    started.send_signal(signal.SIGTERM if kill_after_seconds is None else signal.SIGKILL)
+async def _linger(plant: Plant, url: str, seconds: float | None) -> None:
+    """Wait before a kill; None: until there is something new to be seen."""
+    if seconds is not None:
+        await asyncio.sleep(seconds)
+        return
+    with suppress(TimeoutError, httpx.TransportError):
+        await asyncio.wait_for(plant.witness.see_news(url), NEWS_SECONDS_MAX)
+
+
+async def _end(plant: Plant, started: subprocess.Popen[str], by: signal.Signals) -> None:
+    """Kill the service, or stop it in order, which has to end with status 0."""
+    started.send_signal(by)
+    plant.up.clear()
     status = await asyncio.to_thread(started.wait, 30)
-    assert kill_after_seconds is not None or status == 0
+    assert status == (0 if by == signal.SIGTERM else -by)
 
 
 async def _until_answered(

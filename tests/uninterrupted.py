@@ -7,11 +7,14 @@ that of a shard that is taken through the journal from its first record on.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.artifact import LoadedModel, load
 from models.backfill import Backfill, score_series
@@ -130,8 +133,20 @@ def compare_states(found: Snapshot, wanted: Snapshot) -> None:
             if name.endswith(".weight"):
                 np.testing.assert_allclose(found.arrays[name], array, rtol=0.01, err_msg=f"state {name}")
         elif name != UNCOUNTED:
-            same = found.arrays[name].tobytes() == array.tobytes()
-            assert same, f"state {name} is not that of an uninterrupted replay"
+            ours = found.arrays[name]
+            same = ours.tobytes() == array.tobytes()
+            assert same, f"state {name} is not that of an uninterrupted replay: {_difference(ours, array)}"
+
+
+def _difference(found: NDArray[Any], wanted: NDArray[Any]) -> str:
+    """What differs first, and where."""
+    if found.dtype == np.uint8 and found.ndim == 1 and found.tobytes()[:1] == b"[":  # JSON
+        pairs = zip_longest(json.loads(found.tobytes()), json.loads(wanted.tobytes()))
+        return next((f"{ours}; expected {theirs}" for ours, theirs in pairs if ours != theirs), "other text")
+    if found.shape != wanted.shape:
+        return f"shape {found.shape}; expected {wanted.shape}"
+    row = next(row for row in range(len(found)) if found[row].tobytes() != wanted[row].tobytes())
+    return f"row {row} is {found[row]}; expected {wanted[row]}"
 
 
 def _check_episodes(machine: Machine, alarming: list[bool], alarms: list[Alarm]) -> None:

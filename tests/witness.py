@@ -42,6 +42,14 @@ class Witness:
                     return
                 await asyncio.sleep(pause_seconds)
 
+    async def see_news(self, url: str) -> None:
+        """Look at the list of machines until one has a new result."""
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
+            await self._machines(client, "")
+            seen = len(self.results)
+            while len(self.results) == seen:
+                await self._machines(client, "")
+
     async def _machines(self, client: httpx.AsyncClient, _: str) -> None:
         response = await client.get("/v1/equipment", params={"limit": PAGE})
         for entry in _entries(response, "equipment"):
@@ -64,19 +72,17 @@ class Witness:
         self.alarms |= {alarm["id"]: alarm for alarm in _entries(response, "alarms")}
 
     async def _metrics(self, client: httpx.AsyncClient, _: str) -> None:
-        text = (await client.get("/metrics")).text
-        found = dict(re.findall(r'^limen_readings_total\{status="(\w+)"\} (\S+)$', text, re.MULTILINE))
-        self.counted = sum(int(float(found[status])) for status in ADMITTED)
+        text = (await client.get("/metrics")).text  # an error where the service is ending
+        found = re.findall(r'^limen_readings_total\{status="(\w+)"\} (\S+)$', text, re.MULTILINE)
+        self.counted = max(self.counted, sum(int(float(count)) for status, count in found if status in ADMITTED))
 
-    async def compare(self, client: httpx.AsyncClient) -> dict[str, str]:
-        """After a restart: everything seen is there. Returns the time of the last reading of each machine."""
-        entries = {entry["equipment"]: entry for entry in await pages(client, "/v1/equipment", "equipment")}
-        last = {machine: entry["last_time"] or "" for machine, entry in entries.items()}
+    async def compare(self, client: httpx.AsyncClient, last: dict[str, str], added: int) -> None:
+        """After a restart: everything seen is there. `last` are the times of the last reading of each machine, `added`
+        the readings that the life before has left."""
+        assert self.counted <= added, f"{self.counted} readings were counted; {added} are there"
+        self.counted = 0
         for machine, time in self.newest.items():
-            assert last.get(machine, "") >= time, (
-                f"a result of {machine} at {time} was seen and is not there any more: its last reading is now "
-                f"{last.get(machine)!r}"
-            )
+            assert last.get(machine, "") >= time, f"a result of {machine} at {time} was seen and is not there any more"
         alarms = {alarm["id"]: alarm for alarm in await pages(client, "/v1/alarms", "alarms")}
         for name, seen in self.alarms.items():
             assert name in alarms, f"alarm {name} of {seen['equipment']} was seen and is not there any more"
@@ -86,13 +92,17 @@ class Witness:
                     f"alarm {name}: {key} was seen as {seen[key]} and is now {alarms[name][key]}"
                 )
         self.alarms = alarms
-        for machine in entries:
+        for machine in last:
             await self._scores(client, machine)
             assert self.newest[machine] == last[machine], (
                 f"the scores of {machine} end at {self.newest[machine]}; its last reading is of {last[machine]}"
             )
-        self.counted = 0
-        return last
+
+
+async def last_times(client: httpx.AsyncClient) -> dict[str, str]:
+    """Time of the last reading of each machine; "" where none is known."""
+    entries = await pages(client, "/v1/equipment", "equipment")
+    return {entry["equipment"]: entry["last_time"] or "" for entry in entries}
 
 
 def _entries(response: httpx.Response, key: str) -> list[dict[str, Any]]:
