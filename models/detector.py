@@ -228,7 +228,8 @@ class Detector:
             if estimate is not None and (holes := np.flatnonzero(holed[lo:hi])).size:
                 rows = lo + holes
                 expected = product_by_row(previous[holes], out) + network.b_o
-                estimate[rows] = conditional_residual(z[rows] - expected, missing[rows], self.scoring.precision)
+                skipped = None if plan.skipped is None else plan.skipped[rows]
+                estimate[rows] = self._complete(z[rows] - expected, missing[rows], skipped)
                 # with no sensor left the model feeds on itself: bounded, or it may grow until nothing is finite
                 z[rows] = np.where(missing[rows], np.clip(expected + estimate[rows], -Z_MAX, Z_MAX), z[rows])
                 inputs[rows] = product_by_row(network.functional(z[rows], previous[holes]), into)
@@ -260,6 +261,20 @@ class Detector:
             held = product_by_row(before, keep)
             memory[rows] = held + product_by_row(self.network.functional(expected, before), into)
         return memory
+
+    def _complete(self, error: Floats32, missing: Bools, skipped: Ints | None) -> Floats32:
+        """Prediction errors (n, live) with the missing ones estimated, by the covariance P_k after `skipped` ticks."""
+        if skipped is None or not skipped.any():
+            return conditional_residual(error, missing, self.scoring.precision)
+        precision, whole = self.scoring.precision.astype(np.float64), np.empty_like(error)
+        steps = np.minimum(skipped, len(self._narrowing))
+        for ticks in np.unique(steps).tolist():
+            own, ahead = np.flatnonzero(steps == ticks), precision
+            if ticks:
+                factor = self._narrowing[ticks - 1].astype(np.float64)
+                ahead = factor @ precision @ factor.T  # P_k^-1
+            whole[own] = conditional_residual(error[own], missing[own], ahead)
+        return whole
 
     def _narrow(self, residual: Floats32, skipped: Ints) -> None:
         """Bring residuals after ticks that did not come to the scale of one tick ahead, in place."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.backfill import score_series
 from models.contract import Bools, Floats, Ints
+from models.detector import Detector
 from models.gaps import on_grid, skipped_ticks
 from tests.builders import process, random_detector, trained
 
@@ -72,6 +73,36 @@ def test_the_first_reading_after_a_hole_is_judged_by_what_can_be_known_so_far_ah
     q = squared(ticks.residual, detector.scoring.precision.astype(np.float64))
     after, others = q[skipped > 0][5:], q[skipped == 0][60:]
     assert 0.8 < after.mean() / others.mean() < 1.3
+
+
+@pytest.mark.parametrize("missed", [1, 4, 9])
+def test_a_reading_after_a_hole_that_lacks_sensors_is_judged_by_those_that_came(missed: int) -> None:
+    """q is e_o^T P_oo^-1 e_o, with P the covariance of a prediction so far ahead."""
+    detector = random_detector(4, sensors=5)
+    x = detector.mean + detector.scale * np.random.default_rng(missed).normal(size=(9, 5))
+    x[8, [1, 3]] = np.nan
+    whole = np.vstack([x[:8], np.full((missed, 5), np.nan)])
+    expected = detector.advance(detector.init_state(1), whole, [1] * len(whole))[0].prediction[0]
+    skipped = np.where(np.arange(9) == 8, missed, 0)
+    found = detector.advance(detector.init_state(1), x, [1] * 9, skipped=skipped)[1]
+    error = (detector.standardise(x[8:])[0] - expected).astype(np.float64)
+    precision, seen = detector.scoring.precision.astype(np.float64), ~np.isnan(x[8])
+    P = ahead(detector, np.linalg.inv(precision), missed)
+    q = error[seen] @ np.linalg.solve(P[np.ix_(seen, seen)], error[seen]) / 5
+    assert squared(found.residual[8:], precision)[0] == pytest.approx(q, rel=1e-4)
+
+
+def ahead(detector: Detector, S: Floats, ticks: int) -> Floats:
+    """Covariance of the error of a prediction over ticks that did not come, noise after noise."""
+    network = detector.network
+    W, A, keep = (matrix.astype(np.float64) for matrix in (network.W_mo, network.W_hm, network.W_mm))
+    P = S.copy()
+    for back in range(ticks):
+        effect = A
+        for _ in range(back):
+            effect = keep @ effect + A @ (W @ effect)
+        P += (W @ effect) @ S @ (W @ effect).T
+    return P
 
 
 def test_the_promise_is_kept_where_one_row_in_seven_does_not_come() -> None:
