@@ -150,7 +150,10 @@ class Service:
         path = await asyncio.to_thread(snapshot.write, self.snapshots, captured, self.settings.snapshots_kept)
         log.info("saved %s with %d machines", path.name, captured.header.equipment)
         self._readings_since_snapshot = 0
-        await asyncio.to_thread(self._prune)
+        try:
+            await asyncio.to_thread(self._prune)
+        except Exception as error:  # the snapshot is safe all the same
+            log.error("no records could be removed from the journal: %s", error)
 
     def _prune(self) -> None:
         """Remove records that no kept snapshot needs, where the journal is over its bound."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from service import snapshot
 from service.errors import NotReady
-from service.journal import Unjournaled
+from service.journal import SqliteJournal, Unjournaled
 from service.lifecycle import Service
 from service.records import Record
 from tests.service.running import columns, run, settings
@@ -175,3 +176,33 @@ def test_silence_is_judged_anew_after_a_start(tmp_path, clock):
     wall = {"future_seconds_max": 366 * 86_400.0}
     run(settings(tmp_path, clock=clock, **wall), first)
     run(settings(tmp_path, clock=clock, model=None, **wall), second)
+
+
+def test_a_journal_over_its_bound_keeps_what_comes_after_the_older_snapshot(tmp_path: Path) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        for first in (0, 10):
+            await client.post("/v1/readings", json=columns("p1", first, 10))
+            await service.save()
+        older = min(snapshot.sequence_of(path) for path in snapshot.paths(service.snapshots))
+        assert service.consumer.journal.first_sequence() == older
+
+    run(settings(tmp_path, journal_bytes_max=1), scenario)
+
+
+def test_a_snapshot_is_saved_where_records_cannot_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(journal: SqliteJournal, before: int) -> int:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    ended: list[bool] = []
+    monkeypatch.setattr(SqliteJournal, "prune", fail)
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        service.on_failure = lambda: ended.append(True)
+        await client.post("/v1/readings", json=columns("p1", 0, 5))
+
+    run(settings(tmp_path, journal_bytes_max=1), scenario)
+    assert not ended
+    assert snapshot.paths(tmp_path / "snapshots")
+    assert "no records could be removed from the journal: database or disk is full" in caplog.text
