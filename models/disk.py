@@ -42,6 +42,14 @@ def remove_leftovers(folder: Path, *patterns: str) -> None:
             remove(leftover)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are absent; their names are there after a crash."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder safe: what was renamed into it is there after a crash."""
     descriptor = os.open(folder, os.O_RDONLY)

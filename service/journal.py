@@ -19,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
+from models.disk import make_folder
 from service import records
 from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, first_of, read_records
 from service.records import Record
@@ -268,7 +269,7 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 def _open(path: Path, shard: int) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         _configure(connection)

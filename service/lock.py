@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.disk import make_folder
 from service.settings import MODELS, SNAPSHOTS, SettingsError
 
 LOCK = "lock"
@@ -21,7 +22,7 @@ def locked(data_dir: Path, folders: Sequence[str] = (MODELS, SNAPSHOTS)) -> Iter
     written."""
     try:
         for folder in (data_dir, *(data_dir / name for name in folders)):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
         descriptor = os.open(data_dir / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

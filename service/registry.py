@@ -24,7 +24,7 @@ import msgspec
 
 from models.artifact import TENSORS, LoadedModel, load, parse
 from models.contract import ModelError
-from models.disk import PARTIAL, remove, remove_leftovers, sync_folder, write_durably
+from models.disk import PARTIAL, make_folder, remove, remove_leftovers, sync_folder, write_durably
 from models.manifest import MANIFEST, Manifest, read_manifest, valid_name
 from service.archive import unpack
 from service.errors import Conflict, DiskFull, ModelRefused, UnknownModel
@@ -98,7 +98,7 @@ class Registry:
         self.routing = routing or Routing()
         self.limits = limits or RegistryLimits()
         self.notes: list[str] = []  # sentences on what was found and left aside
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         remove_leftovers(folder, *LEFTOVERS)
         self.view = self._read()
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
-from models.disk import PARTIAL, remove_leftovers, write_durably
+from models.disk import PARTIAL, make_folder, remove_leftovers, write_durably
 from service.columns import Columns, Field
 
 FORMAT = 1
@@ -103,7 +103,7 @@ def text(content: bytes) -> NDArray[np.uint8]:
 
 def write(folder: Path, snapshot: Snapshot, kept: int = 2) -> Path:
     """Write a snapshot into `folder` (made if absent) and remove all but the newest `kept`. Returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     remove_leftovers(folder, LEFTOVERS)
     header = msgspec.structs.replace(snapshot.header, sha256=checksum(snapshot))
     path = folder / f"snapshot-{header.sequence:020d}.safetensors"

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from models.disk import remove, remove_leftovers, write_durably
+from models import disk
+from models.disk import make_folder, remove, remove_leftovers, write_durably
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
@@ -25,6 +26,19 @@ def test_where_the_disk_fails_the_old_content_stands(tmp_path, monkeypatch):
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path], "what could not be written makes room again"
+
+
+def test_the_name_of_a_new_folder_is_safe_before_anything_is_in_it(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(disk, "sync_folder", lambda folder: synced.append((folder, list(folder.iterdir()))))
+    inner = tmp_path / "outer" / "inner"
+    make_folder(inner)
+    assert synced == [(tmp_path, [tmp_path / "outer"]), (tmp_path / "outer", [inner])]
+    make_folder(inner)
+    assert len(synced) == 2
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "file")
 
 
 def test_leftovers_are_removed_whatever_they_are_and_nothing_else(tmp_path):
