@@ -115,10 +115,13 @@ def summary(kind: str, detail: Mapping[str, Any]) -> str:
     'model pumps version 2 serves; before it, version 1'
     """
     if kind == "settings":
-        changed = [f"{name} {_shown(before)} -> {_shown(now)}" for name, (before, now) in detail["changed"].items()]
-        return ", ".join(changed)
+        return ", ".join(_change(name, *values) for name, values in detail["changed"].items())
     now, before = (found and f"version {found['version']}" for found in (detail["now"], detail["before"]))
     return f"model {detail['name']} {now or 'no version'} serves; before it, {before or 'none'}"
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    return f"{name} {_shown(now)}" if before is None else f"{name} {_shown(before)} -> {_shown(now)}"
 
 
 def _shown(value: Any) -> str:

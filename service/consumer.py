@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from service import scoring
-from service.clock import Clock
+from service.clock import Clock, WallClock
 from service.configuration import Change
 from service.errors import QueueFull, Stopping, Unavailable
 from service.ingest.batch import Body
@@ -65,6 +65,7 @@ class Consumer:
         self.shard, self.journal, self.clock = shard, journal, clock
         self.limits = limits or QueueLimits()
         self.observe = observe
+        self._wall = WallClock()  # when records came in, whatever the data says
         self.failure: BaseException | None = None
         self._waiting: deque[Waiting] = deque()
         self._readings = 0
@@ -129,13 +130,16 @@ class Consumer:
         """Look for silent machines; their alarms become safe like any record."""
         async with self._writing:
             self.check()
-            record = self.shard.sweep(self.clock.now())
+            record = self.shard.sweep(self.clock.now(), self._wall.now())
             if record is not None:
                 await self._make_safe(record)
 
     async def tell(self, changes: Iterable[Change], then: Callable[[], None] = lambda: None) -> None:
         """Make records of changes beside readings safe, in order with them, and call `then` before the next reading is
-        scored. Unavailable where they could not: the process ends. A caller that goes away interrupts nothing."""
+        scored. Stopping after `stop`; Unavailable where they could not be made safe: the process ends. A caller that
+        goes away interrupts nothing."""
+        if self._stopping:
+            raise Stopping("the service is stopping and changes nothing more")
         await asyncio.shield(asyncio.ensure_future(self._tell(changes, then)))
 
     async def _tell(self, changes: Iterable[Change], then: Callable[[], None]) -> None:
@@ -143,7 +147,7 @@ class Consumer:
             self.check()
             try:
                 for kind, detail in changes:
-                    await self._make_safe(self.shard.record(kind, self.clock.now(), None, detail=detail))
+                    await self._make_safe(self.shard.record(kind, self.clock.now(), self._wall.now(), detail=detail))
             except Exception as error:
                 self._work.set()  # `run` raises it
                 raise Unavailable(f"the service could not make this change safe and is ending: {error}") from error
@@ -184,10 +188,10 @@ class Consumer:
     async def _step(self, bodies: list[Body], now: int) -> Stepped:
         """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""
         if not takes_long(bodies):
-            return scoring.step(self.shard, bodies, now)
+            return scoring.step(self.shard, bodies, now, self._wall.now())
         self._settled.clear()  # nobody looks at the shard until this is safe
         try:
-            return await asyncio.to_thread(scoring.step, self.shard, bodies, now)
+            return await asyncio.to_thread(scoring.step, self.shard, bodies, now, self._wall.now())
         except BaseException as error:
             self.failure = error
             self._settled.set()

@@ -80,10 +80,12 @@ class JournalFile:
             yield from read_records(connection, self.shard, first)
 
     def examine(self, first: int = 1) -> Iterator[Examined]:
-        """Rows from sequence `first` on, those that cannot be used among them. JournalError where the file itself is
-        damaged."""
+        """Rows from sequence `first` on, those that cannot be used among them. Records that the service removes
+        meanwhile are not missing. JournalError where the file itself is damaged."""
         with self._opened() as connection:
-            yield from examine_records(connection, self.shard, first)
+            for found in examine_records(connection, self.shard, first):
+                if not (found.after_gap and first_of(connection) == found.sequence):
+                    yield found
 
     def copy(self, target: Path, told: Callable[[float], object] = lambda share: None) -> None:
         """Write the journal as it is at one moment into a new file, while it is written or not; `told` is called with
@@ -133,6 +135,7 @@ class Examined:
     payload_bytes: int
     record: Record | None
     trouble: str = ""
+    after_gap: bool = False  # the trouble is that records before it are missing
 
 
 def read_records(connection: sqlite3.Connection, shard: int, first: int) -> Iterator[Record]:
@@ -150,7 +153,7 @@ def examine_records(connection: sqlite3.Connection, shard: int, first: int) -> I
         for row in page:
             if expected is not None and row[0] != expected:
                 which = f"record {expected} is" if row[0] == expected + 1 else f"records {expected} to {row[0] - 1} are"
-                yield _troubled(row, f"{which} missing; the next one there is {row[0]}")
+                yield _troubled(row, f"{which} missing; the next one there is {row[0]}", after_gap=True)
             yield _examined(row, shard)
             expected = row[0] + 1
 
@@ -168,9 +171,9 @@ def _examined(row: Row, shard: int) -> Examined:
     return Examined(sequence, kind, received_at, engine, len(payload), record)
 
 
-def _troubled(row: Row, trouble: str) -> Examined:
+def _troubled(row: Row, trouble: str, after_gap: bool = False) -> Examined:
     sequence, kind, _, received_at, engine, _, payload = row
-    return Examined(sequence, kind, received_at, engine, len(payload), None, trouble)
+    return Examined(sequence, kind, received_at, engine, len(payload), None, trouble, after_gap)
 
 
 def _page(connection: sqlite3.Connection, first: int) -> list[Row]:

@@ -66,6 +66,8 @@ def verify(data_dir: Path, told: Told = lambda stage, share: None) -> Report:
     _journal(report, data_dir / JOURNAL, told)
     models = _models(report, data_dir / MODELS, told)
     saved = list(_snapshots(report, paths, models, told))
+    for path in sorted((data_dir / SNAPSHOTS).glob(f"{snapshot.ASIDE}*")):
+        report.add("snapshots", f"{path.name} was put aside by a start that could not use it")
     newest = max(saved, key=lambda shard: shard.sequence, default=Shard(lambda equipment: None))
     _fit(report, newest.sequence)
     _configure(report, newest)

@@ -318,3 +318,19 @@ async def test_a_defect_of_the_shard_ends_it_too() -> None:
     with pytest.raises(ZeroDivisionError):
         await bench.running
     assert isinstance(bench.consumer.failure, ZeroDivisionError)
+
+
+@played
+async def test_records_say_when_they_came_in_by_the_wall_whatever_the_clock_says() -> None:
+    bench = Bench()
+    bench.disk.free.set()
+    before = WallClock().now()
+    await bench.post("p1", 0, 2)
+    await bench.consumer.tell([("settings", {"settings": {}, "changed": {}})])
+    for record in bench.disk.appended:
+        assert before <= record.received_at <= WallClock().now()
+        assert record.now == START + SECOND, "the newest reading"
+    assert [record.kind for record in bench.disk.appended] == ["readings", "settings"]
+    await bench.end()
+    with pytest.raises(Stopping):
+        await bench.consumer.tell([("settings", {})])

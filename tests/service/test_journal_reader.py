@@ -110,3 +110,40 @@ def test_reading_does_not_wait_for_a_commit_under_way(path: Path) -> None:
     connection.close()
     asyncio.run(journal.sync())
     journal.close()
+
+
+def test_records_that_are_removed_while_all_are_examined_are_not_missing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "READ_RECORDS", 2)
+    journal = SqliteJournal(path)
+    write(journal, *range(1, 8))
+    under_way = JournalFile(path).examine()
+    assert next(under_way).sequence == 1
+    journal.prune(5)
+    assert [(found.sequence, found.trouble) for found in under_way] == [(2, ""), (5, ""), (6, ""), (7, "")]
+    edit(path, "DELETE FROM record WHERE sequence = 6")
+    told = [found.trouble for found in JournalFile(path).examine()]
+    assert told == ["", "record 6 is missing; the next one there is 7", ""]
+    journal.close()
+
+
+def test_a_copy_is_that_of_one_moment_while_the_journal_is_written(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COPY_PAGES", 1)
+    journal = SqliteJournal(path)
+    write(journal, *range(1, 400))
+    steps: list[float] = []
+
+    def meanwhile(share: float) -> None:
+        if len(steps) < 5:
+            write(journal, journal.next_sequence)
+        steps.append(share)
+
+    JournalFile(path).copy(tmp_path / "copy.sqlite", meanwhile)
+    assert len(steps) > 5
+    assert sequences(tmp_path / "copy.sqlite") == list(range(1, 400))
+    assert [file.name for file in tmp_path.glob("copy*")] == ["copy.sqlite"], "one file, without a log"
+    assert journal.next_sequence == 405
+    journal.close()

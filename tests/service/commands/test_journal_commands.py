@@ -120,6 +120,13 @@ def test_everything_damaged_is_found_not_only_the_first(folder: Path) -> None:
     assert done.out.splitlines()[-1].startswith("3 damaged")
 
 
+def test_what_a_start_put_aside_is_told_and_is_no_damage(folder: Path) -> None:
+    snapshot.put_aside(newest(folder))
+    done = limen("journal", "verify", folder)
+    assert done.status == 0
+    assert "was put aside by a start that could not use it" in done.out
+
+
 @pytest.mark.parametrize("command", ["verify", "inspect"])
 def test_a_folder_that_is_none_is_refused(tmp_path: Path, command: str) -> None:
     refused(limen("journal", command, tmp_path), str(tmp_path))
