@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,7 +119,8 @@ class Service:
         consumer = Consumer(shard, journal, clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
         self._parts = Parts(registry, shard, clock, consumer)
-        await consumer.tell(self._changes(registry.view))
+        with suppress(Unavailable):  # the consumer then ends at once, and the process with it
+            await consumer.tell(self._changes(registry.view))
         for work in (consumer.run(), self._keep_looking(), self._keep_saving()):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
@@ -265,7 +267,8 @@ class Service:
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            log.critical("the service cannot go on: %s", error, exc_info=error)
+            told = None if isinstance(error, OSError) else error
+            log.critical("the service cannot go on: %s", error, exc_info=told)
             self.on_failure()
 
     def _started(self) -> Parts:

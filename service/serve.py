@@ -101,7 +101,8 @@ def serve(settings: Settings) -> int:
         service.on_failure = end
         server.run(sockets=[listener])
     if failures or not server.started or server.lifespan.should_exit:
-        log.error("not stopped in order: what came in since the last snapshot may be lost")
+        kept = "the next start goes on from the journal" if settings.journal else "what came in since may be lost"
+        log.error("not stopped in order: the last snapshot could not be saved; %s", kept)
         return 1
     log.info("stopped")
     return 0
@@ -155,7 +156,9 @@ def write_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if settings.log_json else [
-        structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+        structlog.dev.ConsoleRenderer(
+            colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
     ]  # fmt: skip
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

@@ -152,6 +152,23 @@ def test_a_switch_that_cannot_be_made_safe_is_not_answered_and_ends_the_process(
     assert ended == [True]
 
 
+def test_a_start_that_cannot_record_its_settings_serves_nothing_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Service, "_opened_journal", lambda self: FullDisk())
+
+    ended: list[bool] = []
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        service.on_failure = lambda: ended.append(True)
+        is_problem(await client.get("/health/ready"), 503, "unavailable")
+        is_problem(await client.post("/v1/readings", json=columns("p1", 0, 5)), 503, "unavailable")
+
+    run(settings(tmp_path), scenario)
+    assert ended == [True]
+    assert not list((tmp_path / "snapshots").glob("*"))
+
+
 def test_readings_wait_for_a_switch_and_see_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is scored after the record of a switch is scored by the new version, whatever comes at the same time."""
     steps: list[int] = []
