@@ -84,8 +84,9 @@ class JournalFile:
         meanwhile are not missing. JournalError where the file itself is damaged."""
         with self._opened() as connection:
             for found in examine_records(connection, self.shard, first):
-                if not (found.after_gap and first_of(connection) == found.sequence):
-                    yield found
+                if found.after_gap and (first_of(connection) or found.sequence) >= found.sequence:
+                    continue
+                yield found
 
     def copy(self, target: Path, told: Callable[[float], object] = lambda share: None) -> None:
         """Write the journal as it is at one moment into a new file, while it is written or not; `told` is called with

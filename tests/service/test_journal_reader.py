@@ -13,7 +13,7 @@ import pytest
 
 from service import journal_reader as module
 from service.journal import JournalError, SqliteJournal
-from service.journal_reader import JournalFile
+from service.journal_reader import JournalFile, first_of
 from service.records import RecordError
 from tests.service.test_journal import edit, write
 
@@ -125,6 +125,23 @@ def test_records_that_are_removed_while_all_are_examined_are_not_missing(
     edit(path, "DELETE FROM record WHERE sequence = 6")
     told = [found.trouble for found in JournalFile(path).examine()]
     assert told == ["", "record 6 is missing; the next one there is 7", ""]
+    journal.close()
+
+
+def test_records_that_go_on_being_removed_are_not_missing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READ_RECORDS", 2)
+    journal = SqliteJournal(path)
+    write(journal, *range(1, 8))
+    under_way = JournalFile(path).examine()
+    assert next(under_way).sequence == 1
+    journal.prune(5)
+
+    def first_a_moment_later(connection: sqlite3.Connection) -> int | None:
+        journal.prune(6)
+        return first_of(connection)
+
+    monkeypatch.setattr(module, "first_of", first_a_moment_later)
+    assert [(found.sequence, found.trouble) for found in under_way] == [(2, ""), (5, ""), (6, ""), (7, "")]
     journal.close()
 
 
