@@ -18,6 +18,7 @@ import pytest
 
 from service import backup as module
 from service.backup import BackupError, back_up, read_contents, restore
+from service.journal_reader import JournalFile
 from service.lifecycle import Service
 from service.lock import check_restored, locked
 from service.settings import JOURNAL, SettingsError
@@ -77,17 +78,33 @@ def test_scores_go_on_from_the_moment_of_the_backup_as_in_a_run_without_it(tmp_p
     assert answers["on"]["scored"] == 120
 
 
-def test_a_backup_holds_all_that_was_answered_while_readings_come_in(tmp_path: Path) -> None:
-    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
-        copying = asyncio.create_task(asyncio.to_thread(back_up, tmp_path / "data", tmp_path / "backup"))
-        first = 0
-        while not copying.done() and first < 190:
-            await client.post("/v1/readings", json=columns("p1", first, 1))
-            first += 1
+def test_a_backup_taken_while_readings_come_in_is_that_of_one_moment(tmp_path: Path) -> None:
+    """What came after that moment is scored anew, as it was."""
+    answers: list[dict[str, Any]] = []
+    copied: list[int] = []
+
+    async def first(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p2", 0, 1))
+        copying = None
+        for number in range(150):
+            answers.append((await client.post("/v1/readings", json=columns("p1", number, 1))).json()["batches"][0])
+            if number == 50:
+                copying = asyncio.create_task(asyncio.to_thread(back_up, tmp_path / "data", tmp_path / "backup"))
+        assert copying is not None
         await copying
 
-    run(settings(tmp_path / "data"), scenario)
-    assert verify(tmp_path / "backup").damage == []
+    async def second(client: httpx.AsyncClient, service: Service) -> None:
+        readings = JournalFile(tmp_path / "other" / JOURNAL).read()
+        copied.append(sum(len(part.time) for record in readings for part in record.readings) - 1)
+        assert 51 <= copied[0] <= 150
+        for number in range(copied[0], 150):
+            again = (await client.post("/v1/readings", json=columns("p1", number, 1))).json()["batches"][0]
+            assert again == answers[number]
+
+    run(settings(tmp_path / "data"), first)
+    restore(tmp_path / "backup", tmp_path / "other")
+    run(settings(tmp_path / "other", model=None), second)
+    assert copied
 
 
 def test_in_a_folder_that_is_there_a_backup_is_named_by_its_time(data: Path, tmp_path: Path) -> None:
