@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import os
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 
 from models.artifact import TENSORS
-from models.disk import PARTIAL, remove, sync_folder
+from models.disk import PARTIAL, remove, sync, sync_folder
 from models.manifest import MANIFEST
 from service import snapshot
 from service.journal_reader import JournalFile
@@ -245,8 +244,4 @@ def _copied(path: Path) -> Copied:
 def _sync_all(folder: Path) -> None:
     """Every file and every name below a folder, and its own."""
     for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path)

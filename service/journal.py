@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
-from models.disk import make_folder
+from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from service import records
-from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, first_of, read_records
+from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, copy_moment, first_of, read_records
 from service.records import Record
 
 __all__ = ["Journal", "JournalError", "SqliteJournal", "Unjournaled"]
@@ -288,15 +287,24 @@ def _open(path: Path, shard: int) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, copy: Callable[[Path, Path], object] = shutil.copy2) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a database to the schema of this program, one file of migrations/ after the other; an older database is
     copied first."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > SCHEMA:
         raise JournalError(f"{path} has schema {found}; this program knows {SCHEMA}: start the newer program again")
     if 0 < found < SCHEMA:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        copy(path, path.with_name(f"{path.name}.schema-{found}"))
+        _keep_copy(connection, path.with_name(f"{path.name}.schema-{found}"))
     for version in range(found + 1, SCHEMA + 1):
         script = (MIGRATIONS / f"{version:04d}.sql").read_text("utf-8")
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {version};\nCOMMIT;")
+
+
+def _keep_copy(connection: sqlite3.Connection, copy: Path) -> None:
+    """A copy of the database, whole and safe before anything is changed."""
+    partial = copy.with_name(f".{copy.name}{PARTIAL}")
+    remove(partial)
+    copy_moment(connection, partial)
+    sync(partial)
+    partial.replace(copy)
+    sync_folder(copy.parent)

@@ -91,16 +91,8 @@ class JournalFile:
     def copy(self, target: Path, told: Callable[[float], object] = lambda share: None) -> None:
         """Write the journal as it is at one moment into a new file, while it is written or not; `told` is called with
         the share that is done. OSError where there is no room for it."""
-        with self._opened() as connection, closing(sqlite3.connect(target, isolation_level=None)) as into:
-            connection.execute("BEGIN")
-            first_of(connection)  # from here on, this connection sees one moment, whatever is written
-            try:
-                connection.backup(into, pages=COPY_PAGES, progress=lambda _, left, all_: told(1 - left / max(all_, 1)))
-                into.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, without a log beside it
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
-                    raise
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from None
+        with self._opened() as connection:
+            copy_moment(connection, target, told)
 
     def first_sequence(self) -> int | None:
         with self._opened() as connection:
@@ -117,6 +109,25 @@ class JournalFile:
         with self._opened() as connection:
             found = connection.execute(query, (received_at,)).fetchone()
         return int(found[0]) if found else self.last_sequence() + 1
+
+
+def copy_moment(
+    connection: sqlite3.Connection, target: Path, told: Callable[[float], object] = lambda share: None
+) -> None:
+    """Write what a connection sees now into a new file, whatever is written meanwhile, and sync it. OSError where there
+    is no room for it."""
+    connection.execute("BEGIN")
+    try:
+        first_of(connection)  # from here on, this connection sees one moment
+        with closing(sqlite3.connect(target, isolation_level=None)) as into:
+            connection.backup(into, pages=COPY_PAGES, progress=lambda _, left, all_: told(1 - left / max(all_, 1)))
+            into.execute("PRAGMA journal_mode = DELETE").fetchone()  # one file, without a log beside it
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from None
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def first_of(connection: sqlite3.Connection) -> int | None:

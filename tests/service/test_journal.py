@@ -235,6 +235,28 @@ def test_an_older_database_is_copied_before_it_is_changed(path: Path, monkeypatc
     copy.close()
 
 
+def test_the_copy_of_an_older_database_is_whole_while_somebody_reads_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody who reads keeps the log from being moved into the database."""
+    journal = SqliteJournal(path, engine="test")
+    write(journal, 1, 2)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN")
+    connection.execute("SELECT * FROM record").fetchone()
+    write(journal, 3)
+    migrations = path.parent / "migrations"
+    migrations.mkdir()
+    (migrations / "0002.sql").write_text("ALTER TABLE record ADD COLUMN note TEXT;")
+    monkeypatch.setattr(module, "MIGRATIONS", migrations)
+    monkeypatch.setattr(module, "SCHEMA", 2)
+    newer = SqliteJournal(path, engine="test")
+    copy = sqlite3.connect(path.with_name(f"{path.name}.schema-1"))
+    assert copy.execute("SELECT count(*) FROM record").fetchone() == (3,)
+    for one in (copy, connection, newer, journal):
+        one.close()
+
+
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteJournal(path).close()
     migrations = path.parent / "migrations"
