@@ -20,7 +20,7 @@ from service.equipment import EQUIPMENT_FIELDS, NO_BANK
 from service.journal import Journal, JournalError
 from service.replay import ModelOf, replay
 from service.shard import Shard
-from service.snapshot import Arrays, BankRecord, Header, Snapshot, SnapshotError
+from service.snapshot import Arrays, BankRecord, Header, NewerSnapshot, Snapshot, SnapshotError
 
 log = logging.getLogger("limen")
 
@@ -164,13 +164,15 @@ def _lost(first: int, after: int) -> JournalError:
 
 def recover(shard: Shard, folder: Path, model_of: ModelOf) -> tuple[Path | None, list[str]]:
     """Restore the newest snapshot that can be trusted. Returns its path (None where there is none) and a sentence on
-    everything that could not be used. A file that is refused is put aside, so that it does not stay the newest; what
-    a crash left of one that was being written is removed."""
+    everything that could not be used. A file that is refused is put aside, so that it does not stay the newest; one of
+    a newer program is left where it is. What a crash left of one that was being written is removed."""
     notes: list[str] = []
     remove_leftovers(folder, snapshot.LEFTOVERS)
     for path in snapshot.paths(folder) if folder.is_dir() else []:
         try:
             notes += restore(shard, snapshot.read(path), model_of)
+        except NewerSnapshot as error:
+            notes.append(f"{path.name} is not used: {error}")
         except SnapshotError as error:
             notes.append(f"{path.name} is not used and put aside as {snapshot.put_aside(path).name}: {error}")
         else:

@@ -36,6 +36,10 @@ class SnapshotError(ValueError):
     """A snapshot that cannot be used; the text says which and why."""
 
 
+class NewerSnapshot(SnapshotError):
+    """A snapshot of a newer program, which that can use: it stays where it is."""
+
+
 class FieldRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One array over slots, as it was written."""
 
@@ -186,7 +190,8 @@ def _header(content: str, path: Path) -> Header:
         found = msgspec.json.decode(content)
         number = found.get("format") if isinstance(found, dict) else None
         if number != FORMAT:
-            raise SnapshotError(f"{path.name} has format {number!r}; this program reads format {FORMAT}")
+            kind = NewerSnapshot if isinstance(number, int) and number > FORMAT else SnapshotError
+            raise kind(f"{path.name} has format {number!r}; this program reads format {FORMAT}")
         return msgspec.convert(found, Header)
     except msgspec.DecodeError as error:
         raise SnapshotError(f"{path.name} has a header that this program does not know: {error}") from None
@@ -198,7 +203,7 @@ def take(arrays: Arrays, prefix: str, written: tuple[FieldRecord, ...], fields: 
     for record in written:
         field = fields.get(record.name)
         if field is None:
-            raise SnapshotError(f"the snapshot holds an unknown field {record.name!r}; a newer program wrote it")
+            raise NewerSnapshot(f"the snapshot holds an unknown field {record.name!r}; a newer program wrote it")
         array = arrays.get(prefix + record.name)
         wanted = (np.dtype(field.dtype), (rows, *field.shape))
         if array is None or (array.dtype, array.shape) != wanted:

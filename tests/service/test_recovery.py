@@ -222,6 +222,24 @@ def test_a_damaged_one_is_put_aside_and_the_one_before_it_taken(tmp_path: Path) 
     assert again.sequence == new.sequence
 
 
+def test_one_of_a_newer_program_is_left_where_it_is_and_the_one_before_it_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = lived()
+    older = snapshot.write(tmp_path, recovery.capture(shard))
+    post(shard, sent("p1", 41, 1))
+    found = recovery.capture(shard)
+    newer = snapshot.write(tmp_path, Snapshot(msgspec.structs.replace(found.header, format=2), found.arrays))
+    new = Shard(resolve, fleet.ANY_TIME)
+    path, notes = recovery.recover(new, tmp_path, MODELS.get)
+    assert path == older
+    assert notes == [f"{newer.name} is not used: {newer.name} has format 2; this program reads format 1"]
+    assert snapshot.paths(tmp_path) == [newer, older]
+    monkeypatch.setattr(snapshot, "FORMAT", 2)
+    again = Shard(resolve, fleet.ANY_TIME)
+    assert recovery.recover(again, tmp_path, MODELS.get) == (newer, []), "the newer program goes on from it"
+
+
 def test_without_a_snapshot_everything_starts_empty(tmp_path: Path) -> None:
     shard = Shard(resolve)
     for folder in (tmp_path, tmp_path / "nowhere"):
