@@ -147,6 +147,7 @@ class Detector:
             mewma=np.zeros((n, d), np.float32),
             ewma=np.repeat(self.smoothed_at_start[None, len(self.live) :], n, axis=0),
             residual=np.zeros((n, d), np.float32),
+            skipped=np.zeros(n, np.int32),
             z=np.full((n, d), np.nan, np.float32),
             score=np.full(n, np.nan, np.float32),
             leading=np.zeros(n, np.int8),
@@ -282,6 +283,15 @@ class Detector:
         for ticks in np.unique(np.minimum(skipped[rows], len(self._narrowing))).tolist():
             own = rows[np.minimum(skipped[rows], len(self._narrowing)) == ticks]
             residual[own] = product_by_row(residual[own], self._narrowing[ticks - 1])
+
+    def prediction_error(self, residual: Floats32, skipped: int) -> Floats:
+        """What a residual (d,) was before it was brought to the scale of one tick ahead: what came, less what was
+        expected after `skipped` ticks that did not come."""
+        error = residual.astype(np.float64)
+        if skipped:
+            factor = self._narrowing[min(skipped, len(self._narrowing)) - 1]
+            error[self.live] = np.linalg.solve(factor.T.astype(np.float64), error[self.live])
+        return error
 
     @cached_property
     def _narrowing(self) -> Floats32:

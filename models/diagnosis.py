@@ -38,7 +38,8 @@ def diagnose(detector: Detector, state: State, centre: int) -> Diagnosis | None:
     if state.warm_left[0] == detector.warmup and missing.all():
         return None
     actual = detector.physical(z, centre)
-    expected = detector.physical(z - residual, centre)
+    error = detector.prediction_error(residual, int(state.skipped[0]))
+    expected = detector.physical((z - error).astype(np.float32), centre)
     expected[detector.fixed] = detector.physical(np.zeros_like(z), centre)[detector.fixed]
     contribution = _contribution(detector, state)
     leading, share = None, np.zeros(len(z))

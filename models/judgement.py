@@ -148,6 +148,7 @@ class Judgement:
             mewma=self._wide(self.smoothed[last, :live]),
             ewma=self.smoothed[last, live:],
             residual=residual[last],
+            skipped=np.zeros(len(last), np.int32) if plan.skipped is None else plan.skipped[last].astype(np.int32),
             z=z[last],
             score=self.score[last],
             leading=self.leading[last],

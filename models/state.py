@@ -18,7 +18,8 @@ class State:
     prediction: Floats32  # (n, d) of the tick to come, standardised
     mewma: Floats32  # (n, d) smoothed residual vector
     ewma: Floats32  # (n, 3) smoothed squared prediction error over 8 and 30 ticks, moved constant sensors over 30
-    residual: Floats32  # (n, d) of the last tick
+    residual: Floats32  # (n, d) of the last tick, as if one tick ahead
+    skipped: NDArray[np.int32]  # (n,) ticks that did not come before it
     z: Floats32  # (n, d) last tick, standardised; NaN where missing
     score: Floats32  # (n,) of the last tick
     leading: NDArray[np.int8]  # (n,) statistic that made it, as in Ticks
@@ -36,7 +37,7 @@ class Ticks:
     p_value: Floats32  # (n,) share of held-out normal ticks with a score at least as high; NaN likewise
     fresh: Bools  # (n,) an exceedance that this tick itself supports
     leading: NDArray[np.int8]  # (n,) the statistic that made the score: index into STATISTICS, len(STATISTICS) = moved
-    residual: Floats32  # (n, d)
+    residual: Floats32  # (n, d) as if one tick ahead
     contribution: Floats32  # (n, d) sums to the squared prediction error
     attribution: Floats32  # (n, d) what each sensor adds to the leading statistic
     z: Floats32  # (n, d) NaN where missing

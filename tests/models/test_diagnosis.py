@@ -42,3 +42,15 @@ def test_while_the_memory_warms_up_nothing_leads() -> None:
     taken = diagnose(detector, state, 0)
     assert taken is not None
     assert (taken.leading, taken.share.tolist()) == (None, [0.0] * 5)
+
+
+@pytest.mark.parametrize("missed", [1, 6, 90])
+def test_after_ticks_that_did_not_come_expected_is_what_was_expected_so_far_ahead(missed: int) -> None:
+    detector, x = random_detector(2, constants=1), ticks(2, 9)
+    whole = np.vstack([x[:8], np.full((missed, 5), np.nan)])
+    ahead = detector.advance(detector.init_state(1), whole, [1] * len(whole))[0].prediction[0]
+    skipped = np.where(np.arange(9) == 8, missed, 0)
+    taken = diagnose(detector, detector.advance(detector.init_state(1), x, [1] * 9, skipped=skipped)[0], 0)
+    assert taken is not None
+    np.testing.assert_allclose(taken.expected, detector.physical(ahead), rtol=1e-4)
+    np.testing.assert_allclose(taken.actual, x[8], rtol=1e-4)
