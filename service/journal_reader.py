@@ -29,6 +29,10 @@ class JournalError(ValueError):
     """A journal that cannot be used; the text says which file and what to do."""
 
 
+class OlderJournal(JournalError):
+    """A journal of an older program, which a start brings up to date."""
+
+
 class Reader(Protocol):
     """What others than the writer may ask of a journal: followers, exports, the history of a machine."""
 
@@ -57,6 +61,8 @@ class JournalFile:
         self.path = path
         with self._opened() as connection:
             (found,) = connection.execute("PRAGMA user_version").fetchone()
+            if 0 < found < SCHEMA:
+                raise OlderJournal(f"{path} has schema {found}; limen serve brings it to {SCHEMA} at its start")
             if found != SCHEMA:
                 raise JournalError(f"{path} has schema {found}; this program reads {SCHEMA}")
             (shard,) = connection.execute("SELECT value FROM journal WHERE name = 'shard'").fetchone()

@@ -15,7 +15,7 @@ from models.contract import ModelError
 from models.manifest import valid_name
 from service import recovery, snapshot
 from service.configuration import Configuration
-from service.journal_reader import JournalError, JournalFile
+from service.journal_reader import JournalError, JournalFile, OlderJournal
 from service.records import Record, RecordError
 from service.registry import RegistryError, read_index
 from service.settings import JOURNAL, MODELS, SNAPSHOTS
@@ -98,6 +98,9 @@ def _journal(report: Report, path: Path, told: Told) -> None:
                 _count(report, found.record)
             if found.sequence % TOLD_EVERY == 0:
                 told("records", (found.sequence - report.first + 1) / max(report.last - report.first + 1, 1))
+    except OlderJournal as error:
+        report.add("journal", f"{error}; its records were not looked at")
+        return
     except JournalError as error:
         troubles.append(str(error))
     for trouble in troubles[:TOLD_MAX]:
@@ -173,9 +176,9 @@ def _fit(report: Report, newest: int) -> None:
     if report.records and newest < report.first:
         missing = f"records {newest} to {report.first - 1} are neither in a snapshot nor in the journal"
         report.add("journal", missing, damage=True)
-    if newest > report.last + 1:
+    if report.last and newest > report.last + 1:
         text = f"the newest snapshot holds records up to {newest - 1}, the journal up to {report.last}"
-        report.add("journal", f"{text}: its end is missing, or the service ran without it", damage=report.last > 0)
+        report.add("journal", f"{text}: its end is missing, or the service ran without it", damage=True)
 
 
 def _configure(report: Report, newest: Shard) -> None:

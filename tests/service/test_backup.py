@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from service import backup as module
+from service import journal, journal_reader
 from service.backup import BackupError, back_up, read_contents, restore
 from service.journal_reader import JournalFile
 from service.lifecycle import Service
@@ -229,6 +230,27 @@ def test_a_folder_that_is_not_empty_is_put_aside_by_force_only(backup: Path, dat
     for name in read_contents(backup).files:
         assert (data / name).read_bytes() == (backup / name).read_bytes()
     assert {path.name for path in data.iterdir()} == {"journal", "lock", "models", "snapshots", aside.name}
+
+
+def test_a_backup_of_an_older_schema_is_restored_and_brought_up_to_date_by_the_start(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrations = tmp_path / "migrations"
+    migrations.mkdir()
+    newer = journal.SCHEMA + 1
+    (migrations / f"{newer:04d}.sql").write_text("CREATE TABLE another (name TEXT);")
+    monkeypatch.setattr(journal, "MIGRATIONS", migrations)
+    for of in (journal, journal_reader):
+        monkeypatch.setattr(of, "SCHEMA", newer)
+    restore(backup, tmp_path / "data")
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        assert (await client.post("/v1/readings", json=columns("p1", 60, 10))).json()["received"] == 10
+
+    run(settings(tmp_path / "data", model=None), scenario)
+    report = verify(tmp_path / "data")
+    assert (report.damage, report.readings) == ([], 190)
+    refused(limen("backup", backup, "--out", tmp_path / "no"), f"limen serve brings it to {newer} at its start")
 
 
 def damaged(backup: Path, tmp_path: Path) -> Path:
