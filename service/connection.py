@@ -5,7 +5,7 @@ uvicorn reads heads of any size for any time, and waits for ever for a peer that
 - what comes between two pieces of progress (a head that is complete, bytes of a body) is at most `head_bytes` long, be
   it a head, the extensions of chunks or trailers; trailers are not kept;
 - a head that has begun, and what follows a body that was answered early, is there in `head_seconds`;
-- where the peer takes nothing of its answer for `answer_seconds`, the connection is dropped;
+- where the peer does not take the next 64 KiB of its answer in `answer_seconds`, the connection is dropped;
 - beyond `connections`, a few more are heard, the newest ones: only probes of health are answered.
 """
 

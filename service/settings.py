@@ -86,7 +86,9 @@ class Settings(BaseSettings):
     )
     head_bytes_max: Count = Field(64 * 1024, description="Bytes of the head of a request: address and headers.")
     head_seconds_max: Seconds = Field(30.0, description="Time for the head of a request to arrive.")
-    answer_seconds_max: Seconds = Field(30.0, description="Time that an answer waits for a client that does not read.")
+    answer_seconds_max: Seconds = Field(
+        30.0, description="Time that a client has to take the next 64 KiB of an answer."
+    )
     body_bytes_max: Count = Field(8 * MIB, description="Bytes of a request body as sent.")
     inflated_bytes_max: Count = Field(16 * MIB, description="Bytes of a gzip body once inflated.")
     body_readings_max: Count = Field(100_000, description="Readings in one body.")
