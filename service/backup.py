@@ -20,11 +20,12 @@ from typing import Any
 import msgspec
 
 from models.artifact import TENSORS
-from models.disk import PARTIAL, remove, sync, sync_folder
+from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from models.manifest import MANIFEST
 from service import snapshot
 from service.journal_reader import JournalFile
 from service.lock import LOCK, RESTORING, locked
+from service.packing import SUFFIX, pack, unpacked
 from service.registry import INDEX
 from service.settings import JOURNAL, MODELS, SNAPSHOTS
 from service.verification import Report, Told, check_is_data_folder, verify, version_folders
@@ -63,14 +64,14 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def back_up(data_dir: Path, out: Path, told: Told = lambda stage, share: None) -> tuple[Path, Contents]:
-    """Copy a data folder into the new folder `out`, or into a new one named by the time where `out` is there. Returns
-    its path. BackupError where the copy is not whole; nothing is left of it then."""
+    """Copy a data folder into the new folder `out`, one file where that ends in .tar, or a new folder named by the time
+    where `out` is there. Returns its path. BackupError where the copy is not whole; nothing is left then."""
     check_is_data_folder(data_dir)
     now = datetime.datetime.now(datetime.UTC)
     path = out / f"limen-{now:%Y%m%dT%H%M%S}Z" if out.is_dir() else out
     if path.exists():
-        raise BackupError(f"{path} is there already; name another folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
+        raise BackupError(f"{path} is there already; choose another name")
+    make_folder(path.parent)
     staged = path.with_name(f".{path.name}{PARTIAL}")
     remove(staged)
     try:
@@ -81,8 +82,12 @@ def back_up(data_dir: Path, out: Path, told: Told = lambda stage, share: None) -
         contents = _contents(staged, report, now)
         (staged / CONTENTS).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=1))
         _sync_all(staged)
-        staged.rename(path)
-        sync_folder(path.parent)
+        if path.suffix == SUFFIX:
+            pack(staged, path)
+            remove(staged)
+        else:
+            staged.rename(path)
+            sync_folder(path.parent)
     except BaseException:
         remove(staged)
         raise
@@ -150,6 +155,9 @@ def restore(
     """Put a backup into a data folder; what is there already is put aside with `force`, and its new place returned.
     BackupError or SettingsError, with nothing changed, where the backup is not whole or the folder is in use or not
     empty."""
+    if backup.is_file():
+        with unpacked(backup, data_dir) as folder:
+            return restore(folder, data_dir, force, told)
     contents = read_contents(backup)
     for name, wanted in contents.files.items():
         if not (backup / name).is_file() or _copied(backup / name) != wanted:
@@ -190,7 +198,7 @@ def read_contents(backup: Path) -> Contents:
 
 def _is_state(path: Path, backup: Path) -> bool:
     """Whether something in a data folder belongs to the state that a restore replaces."""
-    own = path.name == LOCK or path.name.startswith(ASIDE)
+    own = path.name == LOCK or path.name.startswith(ASIDE) or path.name.endswith(PARTIAL)
     return not own and not backup.resolve().is_relative_to(path.resolve())
 
 

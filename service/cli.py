@@ -154,7 +154,7 @@ def simulate(
 @app.command()
 def backup(
     data_dir: Annotated[Path, typer.Argument(help="Data folder of the service.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="New folder; in one that is there, a folder named by the time.")],
+    out: Annotated[Path, typer.Option("--out", help="New folder, or NAME.tar; where it is there, a new one in it.")],
 ) -> None:
     """Copy a data folder, while the service runs or not, and verify the copy."""
     from service.commands import backup as command
@@ -164,7 +164,7 @@ def backup(
 
 @app.command()
 def restore(
-    backup: Annotated[Path, typer.Argument(help="Folder of a backup.", show_default=False)],
+    backup: Annotated[Path, typer.Argument(help="Folder or .tar of a backup.", show_default=False)],
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Data folder; no service may use it.")],
     force: Annotated[bool, typer.Option("--force", help="Put aside what is in the data folder.")] = False,
 ) -> None:

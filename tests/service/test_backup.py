@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,46 @@ def test_a_folder_that_is_not_empty_is_put_aside_by_force_only(backup: Path, dat
     for name in read_contents(backup).files:
         assert (data / name).read_bytes() == (backup / name).read_bytes()
     assert {path.name for path in data.iterdir()} == {"journal", "lock", "models", "snapshots", aside.name}
+
+
+def test_a_backup_may_be_one_file(data: Path, backup: Path, tmp_path: Path) -> None:
+    done = limen("backup", data, "--out", tmp_path / "one.tar")
+    assert done.status == 0, done
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "one.tar"]
+    assert limen("restore", tmp_path / "one.tar", "--data-dir", tmp_path / "new").status == 0
+    assert state(tmp_path / "new").keys() - {"lock"} == read_contents(backup).files.keys()
+    assert verify(tmp_path / "new").damage == []
+    refused(limen("restore", tmp_path / "one.tar", "--data-dir", tmp_path / "new"), "is not empty")
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {"journal", "lock", "models", "snapshots"}
+
+
+def test_a_full_disk_leaves_no_half_file(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*given: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
+
+    monkeypatch.setattr(tarfile.TarFile, "add", full)
+    refused(limen("backup", data, "--out", tmp_path / "one.tar"), "No space left on device")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "link", "cut off", "no tar"])
+def test_a_file_that_is_no_backup_is_refused(data: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "one.tar"
+    back_up(data, path)
+    if name == "cut off":
+        path.write_bytes(path.read_bytes()[:30_000])
+    elif name == "no tar":
+        path.write_bytes(b"no tar file" * 1000)
+    else:
+        with tarfile.open(path, "a") as archive:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.SYMTYPE if name == "link" else tarfile.REGTYPE
+            archive.addfile(member)
+    done = limen("restore", path, "--data-dir", tmp_path / "new")
+    assert done.status == 1, done
+    assert "limen: error: " in done.err
+    assert not list((tmp_path / "new").iterdir())
+    assert not (tmp_path / "outside").exists()
 
 
 def test_a_backup_of_an_older_schema_is_restored_and_brought_up_to_date_by_the_start(
