@@ -164,7 +164,7 @@ def test_a_log_that_has_grown_is_emptied_once_nobody_reads_an_old_state_and_writ
     reader.close()
     for sequence in range(50, 53):
         write(journal, sequence)
-    checkpointed(journal)
+        checkpointed(journal)
     assert log.stat().st_size < 50_000
     assert [one.sequence for one in journal.read()] == list(range(1, 53))
 
