@@ -22,6 +22,7 @@ from models.exports.emptied import refuse_emptied
 from models.exports.files import open_table
 from models.exports.findings import Finding, some
 from models.exports.intervals import usual_interval
+from models.exports.joining import joined
 from models.exports.long import long
 from models.exports.roles import ColumnOptions, find_roles, unknown
 from models.exports.selection import Selection, selection
@@ -42,7 +43,7 @@ class DataOptions:
     equipment: str | None = None
     label: str | None = None
     ignore: tuple[str, ...] = ()
-    rows: str | None = None  # "A:B", half open, counted from 0 in each file
+    rows: str | None = None  # "A:B", half open, counted from 0 in each file; files that Limen exported are one
     map: Path | None = None
     time_format: str | None = None
     timezone: str | None = None
@@ -92,7 +93,7 @@ def read(paths: Sequence[Path], options: DataOptions = DataOptions()) -> Recordi
     except DataError as error:
         raise _misspelt(paths, options) or error from None
     _refuse_unknown(options.ignore, tuple(columns))
-    return _recording(files, chosen, conventions, options)
+    return _recording(joined(files), chosen, conventions, options)
 
 
 def segments(series: Series, gap: int) -> list[slice]:
@@ -118,6 +119,7 @@ def _ticks(path: Path, options: DataOptions, conventions: Conventions, columns: 
     table = open_table(path, options.separator, options.encoding)
     roles = find_roles(table, _columns(options))
     found = wide(table, roles, conventions) if roles.tag is None else long(table, roles, conventions)
+    found.exported = table.roles is not None
     columns.update(dict.fromkeys((*table.columns, *found.left_out, *found.sensors)))
     found.findings = table.findings + found.findings
     return found

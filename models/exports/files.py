@@ -10,8 +10,9 @@ from models.contract import DataError
 from models.exports.dialect import Dialect, detect
 from models.exports.encodings import SAMPLE_BYTES, decode
 from models.exports.findings import Finding
+from models.exports.history import history_columns
 from models.exports.ragged import check_lines, line_number, refuse_long_lines
-from models.exports.tables import Kinds, Table
+from models.exports.tables import Kinds, KnownRoles, Table
 from models.exports.workbooks import open_workbook
 
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\r\n\f\x1a")  # bytes that no text holds
@@ -145,8 +146,19 @@ def _parquet(path: Path) -> Table:
 
     if not head.height:
         raise DataError(f"{path.name} has columns but no rows of data")
+    units, roles = _own(path, names)
     rows = tuple(tuple("" if cell is None else str(cell) for cell in row) for row in head.rows())
-    return Table(path, tuple(names), ("",) * len(names), rows, fetch, lambda row: row + 1, noun="row")
+    return Table(path, tuple(names), units, rows, fetch, lambda row: row + 1, noun="row", roles=roles)
+
+
+def _own(path: Path, names: list[str]) -> tuple[tuple[str, ...], KnownRoles | None]:
+    """Units and roles of columns, where Limen exported the file."""
+    known = history_columns(path)
+    if known is None:
+        return ("",) * len(names), None
+    units = dict(zip(known.sensors, known.units, strict=True))
+    roles = KnownRoles(known.time, known.equipment, frozenset(known.sensors))
+    return tuple(units.get(name, "") for name in names), roles
 
 
 def _cast(column: pl.Series, kind: type[pl.String] | type[pl.Float64]) -> pl.Series:

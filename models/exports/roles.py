@@ -13,7 +13,7 @@ from difflib import get_close_matches
 
 from models.contract import DataError
 from models.exports.findings import Finding, some
-from models.exports.tables import Table
+from models.exports.tables import KnownRoles, Table
 from models.exports.timestamps import are_clocks, are_dates, looks_like
 
 TIME = (
@@ -101,6 +101,8 @@ def is_called_label(name: str) -> bool:
 
 def find_roles(table: Table, options: ColumnOptions) -> Roles:
     """The role of every column of a table. DataError where no column holds the time, or no sensor is left."""
+    if table.roles is not None:
+        return _known_roles(table, table.roles, options)
     ignored = tuple(i for i, name in enumerate(table.columns) if name in options.ignore)
     label = position(table, "--label", options.label) if options.label else None
     free = [i for i in range(len(table.columns)) if i not in ignored and i != label]
@@ -118,6 +120,17 @@ def find_roles(table: Table, options: ColumnOptions) -> Roles:
     if not free:
         raise DataError(f"{table.path.name} has no column with a sensor; its columns are {some(table.columns)}")
     return Roles(time, equipment, label, tuple(free), ignored)
+
+
+def _known_roles(table: Table, known: KnownRoles, options: ColumnOptions) -> Roles:
+    """The roles that a file itself tells, with what options say first; what is no sensor may still be asked for."""
+    time = position(table, "--time", options.time or known.time)
+    equipment = position(table, "--equipment", options.equipment or known.equipment)
+    label = position(table, "--label", options.label) if options.label else None
+    wanted = known.sensors - set(options.ignore)
+    rest = [i for i in range(len(table.columns)) if i not in (time, equipment, label)]
+    sensors = tuple(i for i in rest if table.columns[i] in wanted)
+    return Roles((time,), equipment, label, sensors, tuple(i for i in rest if i not in sensors))
 
 
 def _given_time(table: Table, free: list[int], name: str) -> tuple[int, ...]:

@@ -17,6 +17,15 @@ Kinds = dict[int, type[pl.String] | type[pl.Float64]]  # position of a column ->
 TEXT_COLUMNS = 16  # columns that are held as text at once
 
 
+@dataclass(frozen=True, slots=True)
+class KnownRoles:
+    """Names of the columns of a table with a role; all others are none of these."""
+
+    time: str
+    equipment: str
+    sensors: frozenset[str]
+
+
 @dataclass(slots=True)
 class Table:
     """One file. `columns` are its names in order, `head` its first rows as text, `rows` how many it has.
@@ -34,6 +43,7 @@ class Table:
     noun: str = "line"
     decimal: str = ""
     findings: list[Finding] = field(default_factory=list)
+    roles: KnownRoles | None = None  # where the file itself says what its columns are
     _frame: pl.DataFrame = field(default_factory=pl.DataFrame)
     _filled: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 

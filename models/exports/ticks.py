@@ -43,6 +43,7 @@ class FileTicks:
     findings: list[Finding] = field(default_factory=list)
     local: bool = False  # whether its times carry no zone
     left_out: tuple[str, ...] = ()  # tags that --ignore leaves out
+    exported: bool = False  # by Limen: its machines go on in the next such file
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,95 @@
-"""`limen journal export`: readings and their results as Parquet."""
+"""`limen journal export`: readings and their results as Parquet, whether the service runs or not."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from service import history, snapshot
+from service.history import Part, Source
+from service.ingest.times import TimeRefused, parse_time
 from service.journal import JournalError
+from service.journal_reader import JournalFile
+from service.records import Record
+from service.settings import JOURNAL, MODELS, SNAPSHOTS
+
+BUFFER_BYTES = 128 * 1024 * 1024  # of readings that are held before they are written
+EVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+
+
+@dataclass(slots=True)
+class Export:
+    """One export: what is wanted, and what has been written so far."""
+
+    out: Path
+    sources: dict[str, Source]
+    ids: dict[int, str]
+    start: int
+    stop: int
+    equipment: frozenset[str]
+    rows: int = 0
+    left_out: int = 0
+    files: list[Path] = field(default_factory=list)
+    _held: dict[tuple[int, str], list[Part]] = field(default_factory=lambda: defaultdict(list))
+    _bytes: int = 0
+
+    def take(self, record: Record) -> None:
+        """The readings of a record."""
+        self.ids.update(record.registered)
+        for part in self._wanted(record):
+            if part.readings.artifact_id not in self.sources:
+                self.left_out += len(part.readings.time)
+                continue
+            self._held[part.day, part.readings.artifact_id].append(part)
+            self._bytes += history.size_of(part.readings)
+        if self._bytes > BUFFER_BYTES:
+            self.flush()
+
+    def _wanted(self, record: Record) -> Iterator[Part]:
+        for readings in record.readings:
+            own = (readings.time >= self.start) & (readings.time < self.stop)
+            if self.equipment:
+                own &= np.array([self.ids.get(int(slot)) in self.equipment for slot in readings.slot], np.bool_)
+            if own.any():
+                yield from history.by_day(record.sequence, history.rows_of(readings, own))
+
+    def flush(self) -> None:
+        """Write what is held."""
+        for (day, artifact_id), held in sorted(self._held.items()):
+            parts, unnamed = history.known(held, self.ids)
+            self.left_out += unnamed
+            if parts:
+                self.files.append(history.write(self.out, self.sources[artifact_id], day, self.ids, parts))
+                self.rows += sum(len(part.readings.time) for part in parts)
+        self._held.clear()
+        self._bytes = 0
 
 
 def run(data_dir: Path, out: Path, start: str, stop: str, equipment: Sequence[str]) -> None:
-    """Export from the journal of a data folder."""
-    raise JournalError(f"{data_dir}: the export is not built yet")
+    """Export what the journal of a data folder holds. JournalError where there is none or nothing fits."""
+    reader = JournalFile(data_dir / JOURNAL)
+    export = Export(
+        out, history.sources(data_dir / MODELS), snapshot.newest_ids(data_dir / SNAPSHOTS),
+        _time("--from", start, EVER[0]), _time("--to", stop, EVER[1]), frozenset(equipment),
+    )  # fmt: skip
+    for record in reader.read():
+        export.take(record)
+    export.flush()
+    if unknown := export.equipment - set(export.ids.values()):
+        raise JournalError(f"--equipment names {', '.join(sorted(unknown))}, of which the journal knows nothing")
+    if not export.rows:
+        raise JournalError(f"the journal of {data_dir} holds no reading that was asked for")
+    print(f"{export.rows:,} readings in {len(export.files):,} files in {out}")
+    if export.left_out:
+        print(f"{export.left_out:,} readings left out: their model or the name of their machine is not known any more")
+
+
+def _time(option: str, text: str, otherwise: int) -> int:
+    try:
+        return parse_time(text) if text else otherwise
+    except TimeRefused as error:
+        raise JournalError(f"{option} {error}") from None
