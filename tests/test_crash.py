@@ -30,4 +30,4 @@ def test_ten_kills_under_load_lose_nothing_and_change_no_score(tmp_path: Path) -
 @pytest.mark.prove_long
 @pytest.mark.parametrize("seed", range(20))
 def test_a_thousand_kills_under_load_lose_nothing_and_change_no_score(tmp_path: Path, seed: int) -> None:
-    assert killed(tmp_path, 10 + seed, 50, 8000) == 50
+    assert killed(tmp_path, 10 + seed, 50, 5000) == 50

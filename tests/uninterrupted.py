@@ -46,13 +46,15 @@ def check(plant: Plant, folder: Path) -> None:
     replayed = _replayed(records, model)
     alarms = list(replayed.book.newest_first())
     assert len({alarm.id for alarm in alarms}) == len(alarms)
+    told: dict[str, list[Told]] = {}
+    alarming: dict[str, list[bool]] = {}
     for machine in plant.machines:
         wanted = score_series(model.detector, machine.name, machine.time, machine.x)
-        told, alarming = _told(wanted), wanted.alarm.tolist()
-        _check_journal(machine, told, kept[machine.name])
-        _check_answers(machine, told, alarming)
-        _check_seen(plant, machine, told, alarming)
-        _check_episodes(machine, alarming, alarms)
+        told[machine.name], alarming[machine.name] = _told(wanted), wanted.alarm.tolist()
+        _check_journal(machine, told[machine.name], kept[machine.name])
+        _check_answers(machine, told[machine.name], alarming[machine.name])
+        _check_episodes(machine, alarming[machine.name], alarms)
+    _check_seen(plant, told, alarming)
     final = snapshot.read(snapshot.paths(folder / "snapshots")[0])
     compare_states(final, recovery.capture(replayed))
 
@@ -102,15 +104,14 @@ def _check_answers(machine: Machine, told: list[Told], alarm: list[bool]) -> Non
         assert (*answer[1:3], answer[3]) == (*wanted[1:], alarming), place
 
 
-def _check_seen(plant: Plant, machine: Machine, told: list[Told], alarm: list[bool]) -> None:
+def _check_seen(plant: Plant, told: dict[str, list[Told]], alarming: dict[str, list[bool]]) -> None:
     """What was read meanwhile, too."""
+    places = {machine.name: machine.place for machine in plant.machines}
     for (name, text), found in plant.witness.results.items():
-        if name == machine.name:
-            wanted = told[machine.place[text]]
-            assert found == wanted, f"{name} at {text} was seen as {found}; uninterrupted: {wanted}"
-    for (name, text), alarming in plant.witness.alarming.items():
-        if name == machine.name:
-            assert alarming == alarm[machine.place[text]], f"{name} at {text} was seen with alarm {alarming}"
+        wanted = told[name][places[name][text]]
+        assert found == wanted, f"{name} at {text} was seen as {found}; uninterrupted: {wanted}"
+    for (name, text), alarm in plant.witness.alarming.items():
+        assert alarm == alarming[name][places[name][text]], f"{name} at {text} was seen with alarm {alarm}"
 
 
 def _replayed(records: list[Record], model: LoadedModel) -> Shard:
