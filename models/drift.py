@@ -83,6 +83,12 @@ class DriftMonitor:
         self._memory = np.zeros(p)
         self._weight = np.zeros(1)
 
+    def copy(self) -> DriftMonitor:
+        """Another one that has seen the same."""
+        other = DriftMonitor(self.reference, self.half_life)
+        other.load(self.state())
+        return other
+
     def update(self, z: Floats32, p_value: Floats32, memory: Floats32) -> None:
         """Readings of one batch: `z` (n, d) standardised, NaN = missing, `p_value` (n,), NaN = no score, `memory`
         (n, p). At most `ROWS_MAX` rows, evenly spread, are counted, each for the rows that it stands for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from service.micro_batch import MicroBatch
 from service.ring import digest_key
 
 DRIFT_READINGS_MIN = 64  # that the drift monitor takes at once
+WAITING = ("waiting_z", "waiting_p_value", "waiting_memory")  # readings for the drift monitor, in a snapshot
 MAPPED_NAMES_MAX = 100_000  # sensors in all tuples whose mapping is remembered
 
 
@@ -155,16 +157,38 @@ class Bank:
         self._unwatched.append((ticks.z, ticks.p_value, ticks.memory))
         self._unwatched_readings += len(ticks.z)
         if self._unwatched_readings >= DRIFT_READINGS_MIN:
-            self.settled_monitor()
+            self._monitor.update(*self._waiting())
+            self._unwatched, self._unwatched_readings = [], 0
+
+    def _waiting(self) -> tuple[Floats32, Floats32, Floats32]:
+        """Readings that the drift monitor has not taken yet: z (n, d), p-value (n,), memory (n, p)."""
+        if len(self._unwatched) == 1:
+            return self._unwatched[0]
+        d, p = len(self._monitor.reference.cells), len(self._monitor.reference.mean)
+        none = (np.empty((0, d), np.float32), np.empty(0, np.float32), np.empty((0, p), np.float32))
+        z, p_value, memory = (np.concatenate(parts) for parts in zip(none, *self._unwatched, strict=True))
+        return z, p_value, memory
 
     def settled_monitor(self) -> DriftMonitor:
-        """The drift monitor, with every reading so far in it."""
-        if self._unwatched:
-            parts = zip(*self._unwatched, strict=True)
-            z, p_value, memory = (part[0] if len(part) == 1 else np.concatenate(part) for part in parts)
-            self._unwatched, self._unwatched_readings = [], 0
-            self._monitor.update(z, p_value, memory)
-        return self._monitor
+        """A drift monitor with every reading so far in it. The bank's own waits until there are enough: what it holds
+        does not depend on who looks."""
+        monitor = self._monitor.copy()
+        monitor.update(*self._waiting())
+        return monitor
+
+    def drift_state(self) -> dict[str, NDArray[Any]]:
+        """The drift monitor and the readings that wait for it, for a snapshot."""
+        return self._monitor.state() | dict(zip(WAITING, self._waiting(), strict=True))
+
+    def restore_drift(self, state: dict[str, NDArray[Any]]) -> None:
+        """Go on from a snapshot; ValueError where it is of another model."""
+        self._monitor.load(state)
+        own = self._waiting()
+        z, p_value, memory = (state.get(name, array) for name, array in zip(WAITING, own, strict=True))
+        found = (z.shape, p_value.shape, memory.shape)
+        if found != tuple((len(z), *array.shape[1:]) for array in own):
+            raise ValueError(f"readings that wait for the drift monitor have shapes {found}")
+        self._unwatched, self._unwatched_readings = [(z, p_value, memory)], len(z)
 
 
 def state_fields(model: LoadedModel) -> dict[str, Field]:

@@ -59,7 +59,7 @@ def capture(shard: Shard) -> Snapshot:
 
 def _copied(bank: Bank) -> Arrays:
     states = {f"bank.{bank.number}.{name}": array.copy() for name, array in bank.columns.saved().items()}
-    drift = bank.settled_monitor().state()
+    drift = bank.drift_state()
     return states | {f"drift.{bank.number}.{name}": array for name, array in drift.items()}
 
 
@@ -133,7 +133,7 @@ def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) 
     prefix = f"drift.{record.number}."
     drift = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     try:
-        bank.settled_monitor().load(drift)
+        bank.restore_drift(drift)
     except ValueError as error:
         raise SnapshotError(f"the snapshot does not fit model {model.name}: {error}") from None
     return bank

@@ -112,3 +112,17 @@ def test_the_drift_monitor_has_every_reading_when_it_is_asked(bank: Bank) -> Non
     assert float(used.settled_monitor().state()["weight"][0]) == pytest.approx(5, rel=1e-2)
     fleet.post(to, in_columns("p", bank.detector.sensors, seconds(9, 200), fleet.normal(bank.detector, 7, 200)))
     assert float(used.settled_monitor().state()["weight"][0]) == pytest.approx(205, rel=1e-2)
+
+
+def test_what_the_drift_monitor_holds_does_not_depend_on_who_looks(bank: Bank) -> None:
+    shards = [fleet.shard(bank.model) for _ in range(2)]
+    for start in range(0, 150, 10):
+        x = fleet.normal(bank.detector, start, 10)
+        for to in shards:
+            fleet.post(to, in_columns("p", bank.detector.sensors, seconds(start, 10), x))
+        (watched,) = shards[0].banks.values()
+        assert float(watched.settled_monitor().state()["weight"][0]) == pytest.approx(start + 10, rel=0.01)
+    ours, theirs = (next(iter(to.banks.values())).drift_state() for to in shards)
+    assert len(ours["waiting_z"]) == 150 % 70
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array, name)

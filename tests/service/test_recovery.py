@@ -79,8 +79,7 @@ def test_what_goes_on_is_equal_whether_it_stopped_or_not() -> None:
     ours, theirs = recovery.capture(new), recovery.capture(old)
     assert ours.header == theirs.header
     for name, array in theirs.arrays.items():
-        if not name.startswith("drift."):
-            np.testing.assert_array_equal(ours.arrays[name], array, name)
+        np.testing.assert_array_equal(ours.arrays[name], array, name)
 
 
 def test_a_capture_is_a_copy() -> None:
@@ -101,7 +100,7 @@ def test_a_model_whose_machines_cannot_be_copied_costs_the_others_nothing(
     def fail() -> None:
         raise ValueError("operands could not be broadcast together")
 
-    monkeypatch.setattr(fans, "settled_monitor", fail)
+    monkeypatch.setattr(fans, "drift_state", fail)
     new = restored(recovery.capture(shard))
     assert "the machines of model fans version 1 are left out of the snapshot: operands" in caplog.text
     (before,), (after,) = (post(one, sent("p1", 41, 9)) for one in (shard, new))
@@ -118,6 +117,15 @@ def test_drift_goes_on_after_a_stop() -> None:
     (old_bank,), (new_bank,) = shard.banks.values(), new.banks.values()
     np.testing.assert_array_equal(new_bank.settled_monitor().input_drift(), old_bank.settled_monitor().input_drift())
     assert new_bank.settled_monitor().input_drift().max() > 1
+
+
+def test_drift_goes_on_from_a_snapshot_that_holds_no_readings_that_wait() -> None:
+    found = recovery.capture(lived())
+    old = {name: array for name, array in found.arrays.items() if ".waiting_" not in name}
+    assert len(old) < len(found.arrays)
+    new = restored(Snapshot(found.header, old))
+    post(new, sent("p1", 41, 5))
+    assert recovery.capture(new).arrays["drift.0.weight"] == found.arrays["drift.0.weight"]
 
 
 def test_free_rows_are_given_out_again_after_a_start() -> None:
@@ -167,6 +175,7 @@ def other(found: Snapshot, arrays: dict[str, Any] | None = None, **header: Any) 
         ({"ids": snapshot.text(b"[1]")}, {}, "ids of the snapshot are not as this program writes them"),
         ({"alarms": snapshot.text(b'[{"id": "0-1-1", "kind": "loud"}]')}, {}, "alarms of the snapshot are not"),
         ({"drift.0.cells": np.zeros((1, 1))}, {}, "does not fit model"),
+        ({"drift.0.waiting_z": np.zeros((7, 1))}, {}, "does not fit model"),
         ({"bank.0.memory": None}, {}, "'memory' of the snapshot is absent"),
         ({}, {"equipment": 5}, "expected 5"),
     ],
