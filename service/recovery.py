@@ -151,6 +151,7 @@ def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[
         replay(shard, record, model_of)
         done += sum(len(readings.time) for readings in record.readings)
         told(done)
+    shard.counters.alarms.clear()  # those of a replay were counted when they opened
     if shard.sequence < journal.next_sequence:
         raise _lost(shard.sequence, journal.next_sequence)
     journal.skip_to(shard.sequence)

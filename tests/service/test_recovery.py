@@ -275,6 +275,17 @@ def test_records_that_come_after_a_snapshot_are_replayed(tmp_path: Path) -> None
     assert (shard.sequence, shard.columns["last_time"][0]) == (5, START + 3 * SECOND)
 
 
+def test_an_alarm_that_is_replayed_is_not_counted_again(tmp_path: Path) -> None:
+    shard, again = Shard(resolve, fleet.ANY_TIME), Shard(resolve, fleet.ANY_TIME)
+    with closing(SqliteJournal(tmp_path / "journal.sqlite")) as journal:
+        for readings in (faulty(0, 20, 0.0), faulty(20, 9, 50.0)):
+            journal.append(step(shard, [fleet.body(readings)], START).record)
+        asyncio.run(journal.sync())
+        recovery.catch_up(again, journal, MODELS.get)
+    assert list(again.book.newest_first()) == list(shard.book.newest_first())
+    assert (shard.counters.alarms.total(), again.counters.alarms.total()) == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("start", "removed", "lost"),
     [
