@@ -23,7 +23,9 @@ from tests.service import fleet
 from tests.service.fleet import SECOND, START, in_columns, normal, post, seconds, statuses
 
 PUMPS, FANS = fleet.model(), fleet.model("fans", seed=4, sensors=2, prefix="fan")
-TRAINED = LoadedModel(trained().manifest, trained().detector, trained().drift)
+TRAINED = LoadedModel(
+    msgspec.structs.replace(trained().manifest, artifact_id="trained"), trained().detector, trained().drift
+)
 MODELS = {model.artifact_id: model for model in (PUMPS, FANS, TRAINED)}
 
 
