@@ -79,9 +79,23 @@ def test_help_lists_every_command_with_a_sentence() -> None:
     done = limen("--help")
     assert done.status == 0
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
-    assert set(commands) == {"train", "score", "evaluate", "serve", "simulate", "replay", "demo", "version"}
-    for name, command in commands.items():
-        assert name in done.out
+    own = {
+        "train",
+        "score",
+        "evaluate",
+        "serve",
+        "simulate",
+        "replay",
+        "demo",
+        "backup",
+        "restore",
+        "journal",
+        "version",
+    }
+    assert set(commands) == own
+    assert set(commands["journal"].commands) >= {"export", "verify", "inspect"}
+    for name, command in {**commands, **commands["journal"].commands}.items():
+        assert name in done.out or name in limen("journal", "--help").out
         assert command.help.endswith("."), name
         for parameter in command.params:
             if parameter.param_type_name == "option":
