@@ -122,7 +122,7 @@ def _following(record: Record, wanted: int) -> int:
 class SqliteJournal:
     """Records of one shard in the file `path`, made if absent. `engine` says what computes here.
 
-    JournalError where the file is no journal, is of a newer program, or lacks records."""
+    JournalError where the file is no journal, of another shard, or of a newer program."""
 
     def __init__(self, path: Path, shard: int = 0, engine: str = "") -> None:
         self.path, self.shard, self.engine = path, shard, engine
@@ -207,12 +207,14 @@ class SqliteJournal:
         if not until:
             return 0
         self._connection.execute(
-            "UPDATE journal SET value = (SELECT max(sequence) + 1 FROM record) WHERE name = 'next_sequence'"
+            "UPDATE journal SET value = max(CAST(value AS INTEGER), (SELECT max(sequence) + 1 FROM record)) "
+            "WHERE name = 'next_sequence'"
         )
         return self._connection.execute("DELETE FROM record WHERE sequence <= ?", (until,)).rowcount
 
     def bytes_used(self) -> int:
-        """Bytes of records, the log included; pages that were freed are not counted, they are used again."""
+        """Bytes of all records, those that are only in the log included. What was freed is not counted, it is used
+        again; nor is what the log still holds of older states."""
         with closing(_connect(self.path)) as connection:
             pages, free, size = (
                 int(connection.execute(f"PRAGMA {name}").fetchone()[0])

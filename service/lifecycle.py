@@ -1,6 +1,6 @@
 """The parts of one service process, and the order in which they start and stop.
 
-    start: models -> newest snapshot -> consumer -> looks for silence, snapshots now and then
+    start: models -> newest snapshot -> journal after it -> consumer -> looks for silence, snapshots now and then
     stop:  take no more -> answer what waits -> snapshot
 
 Where the consumer fails, nothing is answered any more and `on_failure` is called: the process has to end, without a

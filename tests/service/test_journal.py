@@ -127,6 +127,17 @@ def test_pruned_records_are_gone_and_their_numbers_are_not_given_again(path: Pat
     other.close()
 
 
+def test_numbers_that_were_left_out_are_not_given_after_records_were_removed(
+    path: Path, journal: SqliteJournal
+) -> None:
+    write(journal, 1, 2, 3)
+    journal.skip_to(20)
+    assert journal.prune(3) == 2
+    other = SqliteJournal(path)
+    assert other.next_sequence == 20
+    other.close()
+
+
 def test_the_log_is_moved_into_the_database_in_time(
     path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
