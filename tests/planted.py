@@ -137,12 +137,13 @@ def _forget_when_replaying(patch: Patch, names: Sequence[str]) -> None:
     patch(replay, "remember", remembered)
 
 
-def product_of_all_rows(patch: Patch) -> None:
-    """One matrix product over the rows of a batch: its last bits depend on how many rows there are."""
+def product_that_depends_on_the_batch(patch: Patch) -> None:
+    """Several rows are multiplied in another way than one, as by a matrix product: last bits differ."""
+    alone = lmn.product_by_row
 
     def product(rows: Array, weights: Array) -> Array:
-        found: Array = rows @ weights
-        return found
+        together: Array = (rows.astype(np.float64) @ weights).astype(np.float32)
+        return together if len(rows) > 1 else alone(rows, weights)
 
     for owner in (lmn, detector, judgement):
         patch(owner, "product_by_row", product)
@@ -197,7 +198,7 @@ PLANTED: dict[str, Callable[[Patch], None]] = {
         watermark_not_restored,
         watermark_not_replayed,
         results_not_replayed,
-        product_of_all_rows,
+        product_that_depends_on_the_batch,
         alarms_numbered_from_the_start,
         record_out_of_order,
         record_without_its_last_reading,

@@ -199,7 +199,7 @@ INTERRUPTED = {
     "watermark_not_restored": "status of m-",
     "watermark_not_replayed": "status of m-",
     "results_not_replayed": "of m-",
-    "product_of_all_rows": "depend on the batch|score of m-",
+    "product_that_depends_on_the_batch": "depend on the batch|score of m-",
     "alarms_numbered_from_the_start": "state alarms",
     "record_out_of_order": "m-|state",
     "record_without_its_last_reading": "m-|state",

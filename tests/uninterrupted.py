@@ -44,7 +44,7 @@ def check(plant: Plant, folder: Path) -> None:
     kept = _by_machine(records)
     replayed = _replayed(records, model)
     alarms = list(replayed.book.newest_first())
-    assert len({alarm.id for alarm in alarms}) == len(alarms)
+    assert len({alarm.id for alarm in alarms}) == len(alarms), "two alarms have one id"
     told: dict[str, list[Told]] = {}
     alarming: dict[str, list[bool]] = {}
     for machine in plant.machines:
