@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from models.contract import Floats, ModelError
+from models.contract import Floats, ModelError, brief
 from models.detector import Detector, Scoring
 from models.disk import write_durably
 from models.drift import EDGES, DriftReference
@@ -120,7 +120,7 @@ def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
     except KeyError as error:
         raise ModelError(f"{where}: {TENSORS} holds a tensor of type {error}; expected F32, F64 or BOOL") from None
     except (SafetensorError, ValueError, TypeError) as error:
-        raise ModelError(f"{where}: {TENSORS}: {error}") from None
+        raise ModelError(f"{where}: {TENSORS}: {brief(error)}") from None
     try:
         _check_tensors(manifest, tensors)
         detector = _detector(manifest, tensors)
@@ -139,7 +139,7 @@ def _check_ids(manifest: Manifest, detector: Detector) -> None:
     for name, own in (("basis_id", basis_id(detector)), ("memory_id", memory_id(detector.network))):
         found = getattr(manifest, name)
         if found != own:
-            raise ModelError(f"{name} is {found!r}; the tensors and sensors make it {own!r}")
+            raise ModelError(f"{name} is {found[:80]!r}; the tensors and sensors make it {own!r}")
 
 
 def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> Detector:

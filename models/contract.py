@@ -25,6 +25,7 @@ Ints = NDArray[Any]  # int64
 Bools = NDArray[Any]  # bool
 
 MICROSECONDS = 1_000_000  # of one second: the unit of every time inside the program
+QUOTED_CHARACTERS_MAX = 200  # of what another error says
 
 
 class DataError(ValueError):
@@ -33,6 +34,16 @@ class DataError(ValueError):
 
 class ModelError(ValueError):
     """A model that cannot be fitted, loaded or trusted; the text says which part and why."""
+
+
+def brief(error: BaseException) -> str:
+    """What an error says, cut off where it quotes at length what was read.
+
+    >>> brief(ValueError("no number")), len(brief(ValueError("x" * 9999)))
+    ('no number', 203)
+    """
+    text = str(error)
+    return text if len(text) <= QUOTED_CHARACTERS_MAX else f"{text[:QUOTED_CHARACTERS_MAX]}..."
 
 
 class AnyDetector(Protocol):

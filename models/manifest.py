@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import MICROSECONDS, ModelError
+from models.contract import MICROSECONDS, ModelError, brief
 from models.detector import Detector
 from models.lmn import LinearMemoryNetwork
 from models.score import STATISTICS
@@ -164,7 +164,7 @@ def read_manifest(content: bytes) -> Manifest:
             raise ModelError(f"{MANIFEST}: format is {text}; this program reads format {FORMAT}")
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelError(f"{MANIFEST}: {error}; the file was changed or is incomplete") from None
+        raise ModelError(f"{MANIFEST}: {brief(error)}; the file was changed or is incomplete") from None
     if identify(manifest) != manifest.artifact_id:
         raise ModelError(f"{MANIFEST}: its content does not match its artifact_id; the file was changed after training")
     check(manifest)

@@ -12,6 +12,7 @@ import zipfile
 import zlib
 
 from models.artifact import TENSORS
+from models.contract import brief
 from models.manifest import BYTES_MAX as MANIFEST_BYTES_MAX
 from models.manifest import MANIFEST
 from service.errors import BodyTooLarge, ModelRefused, shown
@@ -36,7 +37,7 @@ def unpack(content: bytes, inflated_bytes_max: int) -> tuple[bytes, bytes]:
             _check_entries(archive.infolist(), inflated_bytes_max)
             return archive.read(entries[MANIFEST]), archive.read(entries[TENSORS])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        raise ModelRefused(f"the zip cannot be read: {error}; {EXPECTED}") from None
+        raise ModelRefused(f"the zip cannot be read: {brief(error)}; {EXPECTED}") from None
 
 
 def _check_end(content: bytes) -> None:

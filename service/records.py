@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.contract import Floats
+from models.contract import Floats, brief
 from service.alarms import Alarm
 
 VERSION = 1  # of the payload
@@ -130,7 +130,7 @@ def decode(kind: str, shard: int, sequence: int, received_at: int, payload: byte
         found = _decoder.decode(payload)
         readings = [_readings(part) for part in found.parts]
     except (msgspec.DecodeError, ValueError) as error:
-        raise RecordError(f"record {sequence} cannot be read: {error}") from None
+        raise RecordError(f"record {sequence} cannot be read: {brief(error)}") from None
     return Record(
         kind, shard, sequence, received_at, found.now, readings, found.alarms, found.registered, found.followed,
         found.silenced, found.detail,

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from models.manifest import valid_name
 from service.clock import ClockName
+from service.errors import shown
 
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
@@ -38,6 +39,7 @@ KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 MIB = 1024 * 1024
+VALUE_CHARACTERS_MAX = 200  # of a value found, in a sentence
 
 
 PAIRS = 'pairs such as {0}={1}, separated by commas, or JSON such as {{"{0}": "{1}"}}'
@@ -228,6 +230,8 @@ def read_toml(config: Path) -> dict[str, Any]:
         raise SettingsError(f"settings file {config} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {config} is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"settings file {config} is nested too deeply; a setting needs 2 levels") from None
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -263,11 +267,13 @@ def pairs_from(text: str) -> dict[str, str]:
             found: dict[str, str] = json.loads(text)
         except json.JSONDecodeError as error:
             raise ValueError(f"no JSON: {error.msg} at column {error.colno}") from None
+        except RecursionError:
+            raise ValueError("no JSON object of texts: it is nested too deeply") from None
         return found
     pairs = [[part.strip() for part in pair.partition("=")] for pair in text.split(",") if pair.strip()]
     for left, equals, right in pairs:
         if not (left and equals and right):
-            raise ValueError(f"in {left + equals + right!r} one side of '=' is missing")
+            raise ValueError(f"in {shown(left + equals + right)} one side of '=' is missing")
     return {left: right for left, _, right in pairs}
 
 
@@ -279,7 +285,7 @@ def _plain(value: Any) -> str:
 
 def _model_name(name: str) -> str:
     if not valid_name(name):
-        raise ValueError(f"{name!r} cannot be the name of a model, which has letters, digits, '.', '_' or '-'")
+        raise ValueError(f"{shown(name)} cannot be the name of a model, which has letters, digits, '.', '_' or '-'")
     return name
 
 
@@ -305,6 +311,10 @@ def expected(name: str) -> str:
     return EXPECTED.get(name) or {bool: "true or false", str: "text"}.get(kind, "a path")
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}..."
+
+
 def _where(name: str, given: Mapping[str, Any], from_file: Mapping[str, Any], config: Path | None) -> str:
     """Where the value of a setting came from: what is given goes first, then the environment, then the file."""
     if name in given:
@@ -326,5 +336,5 @@ def _sentences(
             near = difflib.get_close_matches(name, Settings.model_fields, 1)
             yield f"{name} (in {config}) is no setting" + (f"; did you mean {near[0]}?" if near else "")
         else:
-            found = f"setting {name} ({_where(name, given, from_file, config)}) is {one['input']!r}"
+            found = f"setting {name} ({_where(name, given, from_file, config)}) is {_cut(repr(one['input']))}"
             yield f"{found}: {own}; expected {expected(name)}" if own else f"{found}; expected {expected(name)}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_safetensors
 
+from models.contract import brief
 from models.disk import PARTIAL, make_folder, remove_leftovers, write_durably
 from service.columns import Columns, Field
 
@@ -167,7 +168,7 @@ def read(path: Path) -> Snapshot:
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         if isinstance(error, SnapshotError):
             raise
-        raise SnapshotError(f"{path.name} cannot be read: {error}; it is incomplete or damaged") from None
+        raise SnapshotError(f"{path.name} cannot be read: {brief(error)}; it is incomplete or damaged") from None
     snapshot = Snapshot(header, arrays)
     if checksum(snapshot) != header.sha256:
         raise SnapshotError(f"{path.name} does not match its checksum; it is damaged")
@@ -194,7 +195,7 @@ def _header(content: str, path: Path) -> Header:
             raise kind(f"{path.name} has format {number!r}; this program reads format {FORMAT}")
         return msgspec.convert(found, Header)
     except msgspec.DecodeError as error:
-        raise SnapshotError(f"{path.name} has a header that this program does not know: {error}") from None
+        raise SnapshotError(f"{path.name} has a header that this program does not know: {brief(error)}") from None
 
 
 def take(arrays: Arrays, prefix: str, written: tuple[FieldRecord, ...], fields: dict[str, Field], rows: int) -> Arrays:

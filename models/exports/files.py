@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from models.contract import DataError
+from models.contract import DataError, brief
 from models.exports.dialect import Dialect, detect
 from models.exports.encodings import SAMPLE_BYTES, decode
 from models.exports.findings import Finding
@@ -16,6 +18,7 @@ from models.exports.tables import Kinds, KnownRoles, Table
 from models.exports.workbooks import open_workbook
 
 CONTROLS = frozenset(range(32)) - frozenset(b"\t\r\n\f\x1a")  # bytes that no text holds
+REFUSED_BY_POLARS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)  # a panic at some damaged files
 SAMPLE_LINES_MIN = 10  # lines that are looked at at least, however long they are
 
 
@@ -111,12 +114,12 @@ def _fetch_csv(source: Path | bytes, path: Path, dialect: Dialect, kinds: Kinds)
 
     try:
         frame = fetch(ragged=False)
-    except pl.exceptions.PolarsError:
+    except REFUSED_BY_POLARS:
         refuse_long_lines(source, path, dialect)
         try:
             frame = fetch(ragged=True)
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{path.name} cannot be read as CSV: {str(error).splitlines()[0]}") from None
+        except REFUSED_BY_POLARS as error:
+            raise DataError(f"{path.name} cannot be read as CSV: {_first_line(error)}") from None
     if as_text:
         frame = frame.with_columns(
             pl.lit(None, pl.Float64).alias(str(i)) for i, kind in kinds.items() if kind == pl.Float64
@@ -125,11 +128,9 @@ def _fetch_csv(source: Path | bytes, path: Path, dialect: Dialect, kinds: Kinds)
 
 
 def _parquet(path: Path) -> Table:
-    try:
+    with _damage_named(path):
         schema = pl.read_parquet_schema(path)
         head = pl.read_parquet(path, n_rows=50)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path.name} is no Parquet file that can be read: {str(error).splitlines()[0]}") from None
     names = list(schema)
     for name, kind in schema.items():
         if kind.is_nested() or kind in (pl.Binary, pl.Object):
@@ -141,8 +142,9 @@ def _parquet(path: Path) -> Table:
                 raise DataError(
                     f"{path.name}: column {names[i]!r} holds lists; leave it out with --ignore {names[i]!r}"
                 )
-        frame = pl.read_parquet(path, columns=[names[i] for i in kinds])
-        return frame.select(_cast(frame[names[i]], kind).alias(str(i)) for i, kind in kinds.items())
+        with _damage_named(path):
+            frame = pl.read_parquet(path, columns=[names[i] for i in kinds])
+            return frame.select(_cast(frame[names[i]], kind).alias(str(i)) for i, kind in kinds.items())
 
     if not head.height:
         raise DataError(f"{path.name} has columns but no rows of data")
@@ -159,6 +161,19 @@ def _own(path: Path, names: list[str]) -> tuple[tuple[str, ...], KnownRoles | No
     units = dict(zip(known.sensors, known.units, strict=True))
     roles = KnownRoles(known.time, known.equipment, frozenset(known.sensors))
     return tuple(units.get(name, "") for name in names), roles
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(brief(error).splitlines()), "it is damaged")
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """DataError where Parquet cannot be read."""
+    try:
+        yield
+    except (*REFUSED_BY_POLARS, OSError) as error:
+        raise DataError(f"{path.name} is no Parquet file that can be read: {_first_line(error)}") from None
 
 
 def _cast(column: pl.Series, kind: type[pl.String] | type[pl.Float64]) -> pl.Series:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import fastexcel
 import polars as pl
 
-from models.contract import DataError
+from models.contract import DataError, brief
 from models.exports.dialect import SAMPLE_LINES, lay_out
 from models.exports.findings import Finding, some
 from models.exports.tables import Kinds, Table
@@ -28,6 +29,8 @@ def open_workbook(path: Path) -> Table:
         sheets = {name: _sheet(reader, name) for name in reader.sheet_names}
     except (fastexcel.FastExcelError, ValueError) as error:
         raise DataError(f"{path.name} is no workbook that can be read: {str(error).splitlines()[0]}") from None
+    if not sheets:
+        raise DataError(f"{path.name} has no sheet of cells; expected one with a header and rows of data")
     name = max(sheets, key=lambda sheet: sheets[sheet].height * sheets[sheet].width)
     texts = sheets[name]
     layout = lay_out([["" if cell is None else cell for cell in row] for row in texts.head(SAMPLE_LINES).rows()], path)
@@ -53,9 +56,18 @@ def open_workbook(path: Path) -> Table:
 
 def _check_reach(path: Path) -> None:
     """DataError where a sheet says that it reaches further than can be held: one stray cell far outside is enough,
-    since every cell up to it is read."""
+    since every cell up to it is read; and where the workbook is damaged."""
     if not zipfile.is_zipfile(path):
         return
+    try:
+        _check_sheets(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path.name} is no workbook that can be read: {brief(error)}") from None
+
+
+def _check_sheets(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         for entry in archive.namelist():
             if not SHEET.fullmatch(entry):

@@ -150,7 +150,7 @@ def _sensors(raw: msgspec.Raw, limits: Limits) -> tuple[str, ...] | None:
 def _decode_sensors(text: bytes, limits: Limits) -> tuple[str, ...] | None:
     try:
         names = tuple(_names_decoder.decode(text))
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
     return names if sound_sensors(names, limits) else None
 

@@ -287,6 +287,7 @@ BAD_BODIES: list[tuple[Any, type[Problem], str]] = [
     (b"{", NotJson, "line 1, column 2"),
     (b"hello", NotJson, "line 1, column 1"),
     (b"\xff\xfe{", NotJson, "not UTF-8: byte 0 is 0xff"),
+    (json.dumps(columns(sensors=["a", "b?"])).encode().replace(b"?", b"\xff"), NotJson, "not UTF-8: byte"),
     (b"[" * 100_000, NotJson, "nested too deeply"),
     (b'{"readings":' + b"[" * 100_000 + b"]" * 100_000 + b"}", NotJson, "nested too deeply"),
     (b"[]", Invalid, "the body is an array of 0"),
