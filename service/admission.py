@@ -5,6 +5,7 @@ Judged for all machines at once where times simply go up; machine by machine (`a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from models.gaps import after_gap, skipped_ticks
 from service import ring
-from service.align import NEVER, Verdict, align, in_order
+from service.align import NEVER, Past, Print, Verdict, align, in_order
 from service.columns import Columns, Index
+from service.ring import Prints
 
 RADIX_SORTED = 1 << 16  # slots below it sort in linear time
 
@@ -33,6 +35,7 @@ class Admitted:
     sizes: list[int]  # of the waves
     reset: NDArray[np.bool_] | None  # (n,) after a gap; None where there is none
     skipped: NDArray[np.int64] | None = None  # (n,) ticks that did not come before it; None where none is missing
+    broken: NDArray[np.bool_] | None = None  # (n,) a tick was missed before it; None where none was
 
     def rows_of(self, machine: int) -> Index:
         """Rows of one machine (index into `machines`), in order of time."""
@@ -59,29 +62,43 @@ class Admission:
     )  # duplicate, its slot, and place in the recent ring
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the readings of a model follow each other, in microseconds: ticks of `interval` (0: nothing is known of
+    them); over `gap` without any value, the memory starts anew."""
+
+    gap: int
+    interval: int = 0
+
+    @property
+    def stride(self) -> int:
+        """How far neighbours may be apart with no tick missed between them."""
+        return 2 * self.interval - self.interval // 2 - 1
+
+
+Marks = Callable[[int], NDArray[np.uint8]]  # of the recent readings (k, d) of a slot, oldest first
+
+
 def admit(
     columns: Columns,
     slots: Index,
     time: NDArray[np.int64],
-    digest: NDArray[np.uint64],
+    prints: Prints,
     horizon: int | None,
-    gap: int,
-    interval: int = 0,
+    pace: Pace,
+    marks: Marks,
     valued: NDArray[np.bool_] | None = None,
 ) -> Admission:
-    """Align readings, given in order of arrival: `slots`, `time`, `digest` (n,). Readings beyond `horizon` are future;
-    over `gap` microseconds without a reading that has any value (`valued` (n,), None: all), the memory starts anew;
-    ticks of `interval` (0: none) that did not come are counted."""
+    """Align readings, given in order of arrival: `slots`, `time`, `prints` (n,). Readings beyond `horizon` are future;
+    `valued` (n,) are those with any value (None: all), `marks` are asked for where readings are not in order."""
     order = _by_machine(slots, columns.used)
     before = time_before(columns, slots[order], time[order])
     ordered = in_order(time[order], before, horizon)
     admission = Admission(_NOTHING)
     if not ordered.all():
-        order = _align_disordered(columns, slots, time, digest, horizon, order, ordered, admission)
+        order = _align_disordered(columns, slots, time, prints, horizon, pace, marks, order, ordered, admission)
         before = time_before(columns, slots[order], time[order])
-    admission.admitted = in_waves(
-        slots, time, order, *holes(columns, slots, time, order, before, valued, gap, interval)
-    )
+    admission.admitted = in_waves(slots, time, order, holes(columns, slots, time, order, before, valued, pace))
     return admission
 
 
@@ -113,8 +130,10 @@ def _align_disordered(
     columns: Columns,
     slots: Index,
     time: NDArray[np.int64],
-    digest: NDArray[np.uint64],
+    prints: Prints,
     horizon: int | None,
+    pace: Pace,
+    marks: Marks,
     order: Index,
     ordered: NDArray[np.bool_],
     admission: Admission,
@@ -129,9 +148,10 @@ def _align_disordered(
         rows = order[start:end].tolist()
         slot = int(slots[rows[0]])
         recent = ring.recent(columns, slot)
-        known = zip(recent.time.tolist(), recent.digest.tolist(), strict=True)
-        readings = zip(time[rows].tolist(), digest[rows].tolist(), strict=True)
-        verdicts, sources = align(int(columns["last_time"][slot]), known, readings, horizon, ring.RING_RESULTS)
+        known = zip(recent.time.tolist(), _prints(recent.digest, marks(slot)), strict=True)
+        readings = zip(time[rows].tolist(), _prints(prints.digest[rows], prints.marks[rows]), strict=True)
+        past = Past(int(columns["last_time"][slot]), int(columns["unbroken"][slot]), pace.stride)
+        verdicts, sources = align(past, known, readings, horizon, ring.RING_RESULTS)
         keep[start:end] = [verdict is Verdict.ADMITTED for verdict in verdicts]
         for row, verdict, source in zip(rows, verdicts, sources, strict=True):
             if verdict is Verdict.DUPLICATE and source < len(recent):
@@ -143,19 +163,32 @@ def _align_disordered(
     return order[keep]
 
 
-def in_waves(
-    slots: Index,
-    time: NDArray[np.int64],
-    order: Index,
-    reset: NDArray[np.bool_] | None,
-    skipped: NDArray[np.int64] | None,
-) -> Admitted:
-    """From readings sorted by machine (`order`, and in it `reset` and `skipped`) to readings in wave order."""
+def _prints(digest: NDArray[np.uint64], marks: NDArray[np.uint8]) -> list[Print]:
+    return [Print(of_all, of_each.tobytes()) for of_all, of_each in zip(digest.tolist(), marks, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """What did not come before readings (n,): see `Admitted`."""
+
+    reset: NDArray[np.bool_] | None = None
+    skipped: NDArray[np.int64] | None = None
+    broken: NDArray[np.bool_] | None = None
+
+    def of(self, rows: Index) -> tuple[Any, Any, Any]:
+        """Those of some rows."""
+        return tuple(  # type: ignore[return-value]
+            None if array is None else array[rows] for array in (self.reset, self.skipped, self.broken)
+        )
+
+
+def in_waves(slots: Index, time: NDArray[np.int64], order: Index, before: Holes) -> Admitted:
+    """From readings sorted by machine (`order`, and in it what did not come `before`) to readings in wave order."""
     slot, starts = slots[order], _starts(slots[order])
     count = len(order)
     if len(starts) == count:  # one reading a machine: one wave
         ones, sizes = np.ones(count, np.intp), [count] if count else []
-        return Admitted(order, time[order], slot, None, slot, ones, sizes, reset, skipped)
+        return Admitted(order, time[order], slot, None, slot, ones, sizes, before.reset, before.skipped, before.broken)
     counts = np.diff(starts, append=count)
     rank = np.arange(count) - np.repeat(starts, counts)
     by_count = np.argsort(-counts, kind="stable")
@@ -163,19 +196,18 @@ def in_waves(
     place[by_count] = np.arange(len(counts))
     size = np.cumsum(np.bincount(counts)[:0:-1])[::-1]
     row = (np.cumsum(size) - size)[rank] + np.repeat(place, counts)
-    in_waves = np.empty(count, np.intp)
-    in_waves[row] = np.arange(count)
-    rows = order[in_waves]
+    wave_order = np.empty(count, np.intp)
+    wave_order[row] = np.arange(count)
+    rows = order[wave_order]
     return Admitted(
         rows,
         time[rows],
-        slot[in_waves],
-        rank[in_waves],
+        slot[wave_order],
+        rank[wave_order],
         slot[starts][by_count],
         counts[by_count],
         size.tolist(),
-        None if reset is None else reset[in_waves],
-        None if skipped is None else skipped[in_waves],
+        *before.of(wave_order),
     )
 
 
@@ -186,16 +218,20 @@ def holes(
     order: Index,
     before: NDArray[np.int64],
     valued: NDArray[np.bool_] | None,
-    gap: int,
-    interval: int,
-) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | None]:
-    """`reset` and `skipped` of readings sorted by machine."""
+    pace: Pace,
+) -> Holes:
+    """What did not come before readings sorted by machine; `before` (n,) is the time of the reading before each."""
     when, own = time[order], None if valued is None else valued[order]
-    heard = _heard(columns, slots[order], before, when, own)
-    return _after_silence(when, heard, own, gap), _skipped(when, before, heard, gap, interval)
+    last = _last_valued(columns, slots[order], before, when, own)
+    broken: NDArray[np.bool_] = when - before > pace.stride
+    return Holes(
+        _after_gap(when, last, own, pace.gap),
+        _skipped(when, before, last, pace) if broken.any() else None,
+        broken if broken.any() else None,
+    )
 
 
-def _heard(
+def _last_valued(
     columns: Columns,
     slot: Index,
     before: NDArray[np.int64],
@@ -208,34 +244,34 @@ def _heard(
         return before
     entering = columns["valued_time"][slot[starts]]
     if valued is None:
-        heard = before.copy()
-        heard[starts] = entering
-        return heard
+        valued_before = before.copy()
+        valued_before[starts] = entering
+        return valued_before
     counts = np.diff(starts, append=len(slot))
     place = np.where(valued, np.arange(len(time)), -1)
     last = np.maximum.accumulate(np.concatenate([[-1], place[:-1]]))
     return np.where(last >= np.repeat(starts, counts), time[last], np.repeat(entering, counts))
 
 
-def _after_silence(
-    time: NDArray[np.int64], heard: NDArray[np.int64], valued: NDArray[np.bool_] | None, gap: int
+def _after_gap(
+    time: NDArray[np.int64], valued_before: NDArray[np.int64], valued: NDArray[np.bool_] | None, gap: int
 ) -> NDArray[np.bool_] | None:
     """Readings before which the machine had sent no value for longer than `gap`; None where there is none. A reading
     without any value starts nothing anew: the next one with a value does."""
-    reset: NDArray[np.bool_] = after_gap(time, heard, gap) & (heard != NEVER)
+    reset: NDArray[np.bool_] = after_gap(time, valued_before, gap) & (valued_before != NEVER)
     if valued is not None:
         reset &= valued
     return reset if reset.any() else None
 
 
 def _skipped(
-    time: NDArray[np.int64], before: NDArray[np.int64], heard: NDArray[np.int64], gap: int, interval: int
+    time: NDArray[np.int64], before: NDArray[np.int64], valued_before: NDArray[np.int64], pace: Pace
 ) -> NDArray[np.int64] | None:
     """Ticks that did not come before each reading; None where none is missing, or nothing is known of ticks. Before the
     first value there is no memory that could go on."""
-    if not interval or not (time - before > interval).any():
+    if not pace.interval:
         return None
-    skipped = np.where(heard == NEVER, 0, skipped_ticks(time, before, interval, gap))
+    skipped = np.where(valued_before == NEVER, 0, skipped_ticks(time, before, pace.interval, pace.gap))
     return skipped if skipped.any() else None
 
 

@@ -100,6 +100,13 @@ REMEDIES: dict[tuple[int, int], str] = {
     "clocks, and replay old files to limen serve --clock event",
     (Status.REJECTED, Reason.LIMIT): "there is no room for another machine; raise LIMEN_EQUIPMENT_MAX",
     (Status.WARMING, Reason.GAP): "the memory starts anew after a gap; scores come once it has warmed up",
+    (Status.DUPLICATE, Reason.ALREADY_PROCESSED): "it was processed before and is older than what is remembered; send "
+    "each reading once",
+    (
+        Status.LATE,
+        Reason.ALREADY_PROCESSED,
+    ): "its tick was judged without these sensors; send all sensors of an instant "
+    "together, or set LIMEN_REORDER_SECONDS or LIMEN_JOIN",
     (Status.LATE, Reason.NONE): "the time is before that of the last reading; send readings in order of time",
 }  # by status and reason: what it means, and what to do; {0} is the equipment
 ADVISED = np.array([status * KINDS + reason for status, reason in REMEDIES])

@@ -13,10 +13,10 @@ from models.artifact import LoadedModel
 from models.contract import Floats, Floats32
 from models.drift import DriftMonitor
 from models.state import State, Ticks
-from service.admission import Admitted
+from service.admission import Admitted, Pace
 from service.columns import Columns, Field, Index
 from service.micro_batch import MicroBatch
-from service.ring import digest_key
+from service.ring import digest_key, mark_field
 
 DRIFT_READINGS_MIN = 64  # that the drift monitor takes at once
 WAITING = ("waiting_z", "waiting_p_value", "waiting_memory")  # readings for the drift monitor, in a snapshot
@@ -52,6 +52,7 @@ class Bank:
         self.detector = model.detector
         self.number = number
         self.keys = np.array([digest_key(name) for name in self.detector.sensors], np.uint64)
+        self.pace = Pace(self.detector.gap_reset, self.detector.interval)
         self.centred = len(self.detector.equipment) > 0
         self.columns = Columns(state_fields(model))
         self.free: list[int] = []
@@ -192,7 +193,8 @@ class Bank:
 
 
 def state_fields(model: LoadedModel) -> dict[str, Field]:
-    """Arrays of a bank: those of the detector's state, a new row as in `init_state`."""
+    """Arrays of a bank: those of the detector's state, a new row as in `init_state`, and the marks of the ring."""
     empty = model.detector.init_state(1)
     first = {f.name: getattr(empty, f.name)[0] for f in fields(State)}
-    return {name: Field(value.dtype.name, value.shape, value) for name, value in first.items()}
+    state = {name: Field(value.dtype.name, value.shape, value) for name, value in first.items()}
+    return {**state, "marks": mark_field(len(model.detector.sensors))}

@@ -1,7 +1,7 @@
 """Two clocks: the wall's, and that of the data.
 
-`serve --clock event` takes the newest event time seen for now: old files are replayed as if they happened, nothing is
-in the future, and silence is measured against the machines that still talk.
+`serve --clock event` has the newest event time taken in for now: old files are replayed as if they happened, nothing
+is in the future, and silence is measured against the machines that still talk.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Clock(Protocol):
         ...
 
     def observe(self, newest: int) -> None:
-        """Say the newest event time of what has just come in, before asking for `now`."""
+        """Say the time of what has just been taken in: a clock that follows readings is not behind it."""
         ...
 
 
@@ -44,7 +44,7 @@ class WallClock:
 
 
 class EventClock:
-    """The newest event time seen; never runs backwards.
+    """The newest event time taken in; never runs backwards.
 
     >>> clock = EventClock()
     >>> clock.observe(5_000_000); clock.observe(3_000_000)

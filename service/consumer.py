@@ -172,9 +172,9 @@ class Consumer:
         try:
             async with self._writing:
                 self.check()  # a look for silent machines may have failed
-                now = self._now(bodies)
                 start = timer()
-                stepped = await self._step(bodies, now)
+                stepped = await self._step(bodies, self.clock.now())
+                self.clock.observe(stepped.record.now)
                 middle = timer()
                 await self._make_safe(stepped.record)
         except BaseException as error:
@@ -183,7 +183,7 @@ class Consumer:
         for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
-        self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
+        self.observe(BatchReport(bodies, stepped.record, stepped.record.now, middle - start, timer() - middle))
 
     async def _step(self, bodies: list[Body], now: int) -> Stepped:
         """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""
@@ -207,12 +207,6 @@ class Consumer:
             raise
         finally:
             self._settled.set()
-
-    def _now(self, bodies: list[Body]) -> int:
-        if not self.clock.judges_future:
-            newest = [int(batch.times.max()) for body in bodies for batch in body.batches if len(batch.times)]
-            self.clock.observe(max(newest, default=0))
-        return self.clock.now()
 
     def _fail_waiting(self) -> None:
         _fail(list(self._waiting), self.failure)

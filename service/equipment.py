@@ -20,6 +20,7 @@ NO_BANK = -1
 EQUIPMENT_FIELDS = {
     "last_time": Field("int64", (), NEVER),  # event time of the last admitted reading
     "valued_time": Field("int64", (), NEVER),  # event time of the last one with any value
+    "unbroken": Field("int64", (), NEVER),  # event time since which no tick was missed
     "heard": Field("int64", (), NEVER),  # what the clock said then (the event clock: the newest event time)
     "bank": Field("int32", (), NO_BANK),  # of the model that it follows
     "row": Field("int32"),  # in that bank

@@ -8,8 +8,9 @@ import numpy as np
 
 from models.artifact import LoadedModel
 from service import ring
-from service.admission import holes, in_waves, time_before
+from service.admission import Holes, holes, in_waves, time_before
 from service.bank import Bank
+from service.columns import Index
 from service.equipment import NO_BANK
 from service.records import ModelReadings, Record
 from service.scoring import Results, missing_values, remember, step_bank
@@ -33,9 +34,12 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
             shard.leave(slot)
     for readings in record.readings:
         model = model_of(readings.artifact_id)
-        if model is not None:
+        if model is None:
+            _keep_times(shard, readings, record.now)
+        else:
             _score_again(shard, shard.bank(model), readings, record.now)
-    shard.silence(record.silenced)
+    if record.silenced:
+        shard.silence(record.silenced, [alarm.start for alarm in record.alarms])  # one each, in this order
     shard.record(record.kind, record.now, record.received_at, detail=record.detail)
 
 
@@ -43,16 +47,30 @@ def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) ->
     """The steps of `scoring.score` for readings that were admitted; the outcomes that were answered stand."""
     missing = missing_values(readings.values)
     valued = None if missing is None else ~np.all(missing, axis=1)
-    digest = ring.digests(readings.values, missing, bank.keys)
+    prints = ring.prints(readings.values, missing, bank.keys)
     slot, time, order = readings.slot, readings.time, np.arange(len(readings.slot))
     before = time_before(shard.columns, slot, time)
-    gap, interval = bank.detector.gap_reset, bank.detector.interval
-    admitted = in_waves(slot, time, order, *holes(shard.columns, slot, time, order, before, valued, gap, interval))
+    admitted = in_waves(slot, time, order, holes(shard.columns, slot, time, order, before, valued, bank.pace))
     rows = admitted.rows
     ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted)
-    results = Results(
+    results = _told(readings, rows)
+    shard.follow_alarms(bank, admitted, ticks, results.alarm, now)
+    remember(shard, bank, admitted, prints, valued, results, now)
+
+
+def _keep_times(shard: Shard, readings: ModelReadings, now: int) -> None:
+    """Readings of a model that is gone: they stay taken, with what was answered, so that none is taken in twice."""
+    slot, time, order = readings.slot, readings.time, np.arange(len(readings.slot))
+    admitted = in_waves(slot, time, order, Holes(broken=np.ones(len(slot), np.bool_)))
+    prints = ring.Prints(np.zeros(len(slot), np.uint64), np.zeros((len(slot), 0), np.uint8))
+    missing = missing_values(readings.values)
+    valued = None if missing is None else ~np.all(missing, axis=1)
+    remember(shard, None, admitted, prints, valued, _told(readings, admitted.rows), now)
+
+
+def _told(readings: ModelReadings, rows: Index) -> Results:
+    """What was answered to some readings; whether an alarm was open is found out again."""
+    return Results(
         readings.status[rows], readings.reason[rows], readings.flags[rows], readings.score[rows],
         readings.p_value[rows], np.zeros(len(rows), np.bool_),
     )  # fmt: skip
-    shard.follow_alarms(bank, admitted, ticks, results.alarm, now)
-    remember(shard, admitted, digest, valued, results, now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from models.state import Ticks
 from service import ring
 from service.admission import Admission, Admitted, admit
 from service.alarms import SHARE_MIN
-from service.align import Verdict
+from service.align import NEVER, Verdict
 from service.bank import Bank
-from service.columns import Index
+from service.columns import Columns, Index
 from service.ingest.batch import Body
 from service.micro_batch import MicroBatch, gather
 from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
 from service.records import ModelReadings, Record
+from service.ring import Prints
 from service.shard import Shard
 from service.status import Flag, Reason, Status
 
@@ -34,6 +35,8 @@ VERDICTS = {
     Verdict.CONFLICT: (Status.REJECTED, Reason.CONFLICT),
     Verdict.LATE: (Status.LATE, Reason.NONE),
     Verdict.FUTURE: (Status.REJECTED, Reason.FUTURE),
+    Verdict.REPEATED: (Status.DUPLICATE, Reason.ALREADY_PROCESSED),
+    Verdict.CLOSED: (Status.LATE, Reason.ALREADY_PROCESSED),
 }
 
 
@@ -44,6 +47,12 @@ class Instant:
 
     now: int
     horizon: int | None
+
+    def after(self, entries: Sequence[Entry]) -> int:
+        """What the clock says once some readings are in: where it follows them, at least their newest time."""
+        if self.horizon is not None:
+            return self.now
+        return max([self.now, *(int(entry.admission.admitted.time.max(initial=NEVER)) for entry in entries)])
 
 
 @dataclass(slots=True)
@@ -69,7 +78,8 @@ class Stepped:
 def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
     """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
     future = shard.limits.future
-    batch, outcome, kept = score(shard, bodies, Instant(now, None if future is None else now + future))
+    scored = score(shard, bodies, Instant(now, None if future is None else now + future))
+    batch, outcome = scored.batch, scored.outcome
     shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))
     shard.counters.unknown_values += outcome.unknown_values
     outcomes = []
@@ -79,50 +89,83 @@ def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None
             outcome.reason[lo + refusal.row] = refusal.reason
         warnings = _warnings(outcome.unknown.get(number, ()), shard.limits.warnings_max)
         outcomes.append(outcome.body(lo, hi, body.form == "rows", shard.names, warnings))
-    return Stepped(outcomes, shard.record("readings", now, received_at, kept))
+    return Stepped(outcomes, shard.record("readings", scored.now, received_at, scored.kept))
 
 
-def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> tuple[MicroBatch, Outcome, list[ModelReadings]]:
+def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
     """The steps of serving, in their order, for all readings that wait."""
     batch = gather(bodies)
     outcome = Outcome.blank(batch.received, top=any(body.form == "rows" for body in bodies))
-    kept: list[ModelReadings] = []
     runs = shard.place(batch.equipment, Welcome(shard, batch, instant.horizon))
-    for bank, flat, slot in _by_model(shard, batch, runs, outcome):
-        places = batch.places(flat)
-        x = bank.collect(batch, flat)
-        missing = missing_values(x)
-        valued: Bools | None = None if missing is None else ~np.all(missing, axis=1)
-        digest = ring.digests(x, missing, bank.keys)
-        admission = admit(
-            shard.columns,
-            slot,
-            batch.time[flat],
-            digest,
-            instant.horizon,
-            bank.detector.gap_reset,
-            bank.detector.interval,
-            valued,
-        )
-        _refuse(admission, places, outcome)
-        _repeat_stored(shard, admission, places, outcome)
-        admitted = admission.admitted
+    entries = [
+        _enter(shard, bank, batch, flat, slot, instant.horizon, outcome)
+        for bank, flat, slot in _by_model(shard, batch, runs, outcome)
+    ]
+    now = instant.after(entries)
+    kept: list[ModelReadings] = []
+    for entry in entries:
+        bank, admitted, places = entry.bank, entry.admission.admitted, entry.places
         if admitted.sizes:
-            x = x.take(admitted.rows, axis=0)
+            x = entry.x.take(admitted.rows, axis=0)
             ticks = step_bank(shard, bank, x, admitted)
-            results = _judge(ticks, admitted, missing)
-            shard.follow_alarms(bank, admitted, ticks, results.alarm, instant.now)
-            remember(shard, admitted, digest, valued, results, instant.now)
+            results = _judge(ticks, admitted, entry.missing)
+            shard.follow_alarms(bank, admitted, ticks, results.alarm, now)
+            remember(shard, bank, admitted, entry.prints, entry.valued, results, now)
             _write(outcome, places[admitted.rows], results)
             _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
             kept.append(_keep(bank, admitted, x, results))
-        _repeat_new(admission, places, outcome)
-    return batch, outcome, kept
+        _repeat_new(entry.admission, places, outcome)
+    return Scored(batch, outcome, kept, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Readings (n) of one model on their way in, in order of arrival, and what alignment said of them."""
+
+    bank: Bank
+    places: Index  # where the outcome of each goes
+    x: Floats  # (n, d)
+    missing: Bools | None  # (n, d); None where nothing is
+    valued: Bools | None  # (n,) readings with any value; None: all
+    prints: Prints
+    admission: Admission
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A micro-batch that was scored at `now`: what became of its readings, and what is kept of them."""
+
+    batch: MicroBatch
+    outcome: Outcome
+    kept: list[ModelReadings]
+    now: int
+
+
+def _enter(
+    shard: Shard, bank: Bank, batch: MicroBatch, flat: Index, slot: Index, horizon: int | None, outcome: Outcome
+) -> Entry:
+    """Align the readings `flat` of one model; what is refused or repeats an earlier one has its outcome."""
+    places = batch.places(flat)
+    x = bank.collect(batch, flat)
+    missing = missing_values(x)
+    valued: Bools | None = None if missing is None else ~np.all(missing, axis=1)
+    prints = ring.prints(x, missing, bank.keys)
+    marks = partial(_marks, shard.columns, bank)
+    admission = admit(shard.columns, slot, batch.time[flat], prints, horizon, bank.pace, marks, valued)
+    _refuse(admission, places, outcome)
+    _repeat_stored(shard, admission, places, outcome)
+    return Entry(bank, places, x, missing, valued, prints, admission)
 
 
 def step_bank(shard: Shard, bank: Bank, x: Floats, admitted: Admitted) -> Ticks:
     """Advance the machines of one model by their admitted readings `x` (n, d)."""
     return bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
+
+
+def _marks(columns: Columns, bank: Bank, slot: int) -> NDArray[np.uint8]:
+    """Marks of the recent readings of one machine, oldest first."""
+    marks: NDArray[np.uint8] = bank.columns["marks"][columns["row"][slot], ring.order(columns, slot)]
+    return marks
 
 
 class Welcome:
@@ -131,7 +174,7 @@ class Welcome:
     def __init__(self, shard: Shard, batch: MicroBatch, horizon: int | None) -> None:
         self.shard, self.batch, self.horizon = shard, batch, horizon
         self._starts = np.cumsum([0, *batch.counts[:-1]]) if batch.counts else np.empty(0, np.intp)
-        self._bare: dict[int, Bools] = {}
+        self._bare: dict[str, Bools] = {}  # by artifact id
 
     def __call__(self, run: int, model: LoadedModel) -> Reason:
         """NONE, or why no reading of the run can be admitted."""
@@ -145,12 +188,11 @@ class Welcome:
 
     def _without_sensor(self, model: LoadedModel) -> Bools:
         """Runs (r,) in which no reading has a sensor that the model knows."""
-        bank = self.shard.bank(model)
-        if bank.number not in self._bare:
-            blind = bank.blind(self.batch, np.arange(self.batch.readings))
+        if model.artifact_id not in self._bare:
+            blind = self.shard.looked_into(model).blind(self.batch, np.arange(self.batch.readings))
             none = np.zeros(self.batch.readings, np.bool_)
-            self._bare[bank.number] = np.logical_and.reduceat(none if blind is None else blind, self._starts)
-        return self._bare[bank.number]
+            self._bare[model.artifact_id] = np.logical_and.reduceat(none if blind is None else blind, self._starts)
+        return self._bare[model.artifact_id]
 
 
 def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) -> Iterator[tuple[Bank, Index, Index]]:
@@ -225,31 +267,36 @@ def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
 
 def remember(
     shard: Shard,
+    bank: Bank | None,
     admitted: Admitted,
-    digest: NDArray[np.uint64],
+    prints: Prints,
     valued: Bools | None,
     results: Results,
     now: int,
 ) -> None:
-    """Last times, and the results in the rings."""
+    """Last times, and the results in the rings; `bank` None: the model is gone, and the marks with it."""
     columns = shard.columns
     flags = results.flags
     if results.alarm.any():
         flags = flags | (results.alarm * np.uint16(ring.ALARM_BIT))
     stored = (
         admitted.time,
-        digest[admitted.rows],
+        prints.digest[admitted.rows],
         results.score,
         results.p_value,
         results.status,
         results.reason,
         flags,
     )
-    ring.write(columns, admitted.slot, 0 if admitted.rank is None else admitted.rank, stored)
+    places = ring.write(columns, admitted.slot, 0 if admitted.rank is None else admitted.rank, stored)
+    if bank is not None:
+        bank.columns["marks"][columns["row"][admitted.slot], places] = prints.marks[admitted.rows]
     columns["ring_count"][admitted.machines] += admitted.counts
     time = admitted.time if admitted.rank is None else admitted.time[admitted.last()]
     columns["last_time"][admitted.machines] = time
     columns["heard"][admitted.machines] = now
+    if admitted.broken is not None:
+        np.maximum.at(columns["unbroken"], admitted.slot[admitted.broken], admitted.time[admitted.broken])
     if valued is None:
         columns["valued_time"][admitted.machines] = time
     else:

@@ -176,11 +176,13 @@ class Shard:
 
     def follow(self, slot: int, model: LoadedModel) -> None:
         """An equipment follows a model from here on: nothing where it does already, else with an empty memory."""
-        columns, bank = self.columns, self.bank(model)
-        if columns["bank"][slot] == bank.number:
+        columns = self.columns
+        current = self.banks.get(int(columns["bank"][slot]))
+        if current is not None and current.model.artifact_id == model.artifact_id:
             return
         if columns["bank"][slot] != NO_BANK:
             self.leave(slot)
+        bank = self.bank(model)
         columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
         columns["centre"][slot] = bank.detector.centre_index(self.equipment_table.ids[slot])
         columns["valued_time"][slot] = NEVER  # the new memory has seen nothing
@@ -207,6 +209,10 @@ class Shard:
             bank = Bank(model, max(self.banks, default=-1) + 1, self.limits.drift_half_life)
             self.adopt([bank])
         return bank
+
+    def looked_into(self, model: LoadedModel) -> Bank:
+        """The bank of a model, for looking only: where there is none yet, one that no machine will be in."""
+        return self._bank_of.get(model.artifact_id) or Bank(model, NO_BANK, self.limits.drift_half_life)
 
     def adopt(self, banks: Iterable[Bank]) -> None:
         """Take in banks, new or from a snapshot."""
@@ -292,12 +298,15 @@ class Shard:
         self.silence(slots)
         return self.record("event", now, received_at, silenced=slots) if slots else None
 
-    def silence(self, slots: Sequence[int]) -> None:
-        """Machines have fallen silent: an alarm each."""
-        for row, slot in enumerate(slots):
-            self.columns["silent"][slot] = True
-            bank = self.banks[int(self.columns["bank"][slot])]
-            self._open(bank, self.equipment_table.ids[slot], "silent", int(self.columns["heard"][slot]), row)
+    def silence(self, slots: Sequence[int], since: Sequence[int] | None = None) -> None:
+        """Machines have fallen silent: an alarm each, that starts when they were last heard or, in a replay, when it
+        did then. Machines whose model is gone have none."""
+        since = self.columns["heard"][slots].tolist() if since is None else since
+        for row, (slot, start) in enumerate(zip(slots, since, strict=True)):
+            bank = self.banks.get(int(self.columns["bank"][slot]))
+            if bank is not None:
+                self.columns["silent"][slot] = True
+                self._open(bank, self.equipment_table.ids[slot], "silent", start, row)
 
     def _end_silence(self, slot: int, now: int) -> None:
         self.columns["silent"][slot] = False

@@ -15,14 +15,15 @@ STATUS = {
     "rejected": "It was not taken in; `reason` says why.",
 }
 REASON = {
-    "conflict": "Other values came at this time before, and they stand.",
+    "conflict": "Another value of a sensor came at this time before, and it stands.",
     "future": "It is too far ahead of the clock.",
     "too_old": "Not used yet.",
     "unknown_equipment": "Not used yet.",
     "no_model": "No model serves this machine.",
     "no_sensor": "No sensor of the model is in it, or none has a value.",
     "bad_value": "It could not be read; `detail` says what and where.",
-    "already_processed": "Not used yet.",
+    "already_processed": "Its tick was judged before: as `duplicate`, the reading is older than what is remembered; as "
+    "`late`, it brings sensors that had not come.",
     "gap": "The memory started anew after a gap.",
     "stopped": "Not used yet.",
     "limit": "A bound of the settings is reached.",

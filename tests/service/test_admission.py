@@ -3,9 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service import ring
-from service.admission import admit
+from service.admission import Admission, Pace, admit
 from service.align import NEVER, Verdict
 from service.equipment import EquipmentTable
+from service.ring import Prints
 
 GAP = 5
 Arrived = list[tuple[int, int, int]]  # machine, time, digest
@@ -23,6 +24,25 @@ def table_of(known: Arrived, machines: int) -> EquipmentTable:
         columns["ring_count"][slot] = len(own)
         columns["last_time"][slot] = columns["valued_time"][slot] = own[-1][1] if own else NEVER
     return table
+
+
+def admitted_of(
+    table: EquipmentTable,
+    sent: Arrived,
+    horizon: int | None = None,
+    interval: int = 0,
+    valued: list[bool] | None = None,
+) -> Admission:
+    """What is admitted of readings of one sensor, whose mark is its digest."""
+    slots, times = np.array([r[0] for r in sent], np.intp), np.array([r[1] for r in sent], np.int64)
+    digest = np.array([r[2] for r in sent], np.uint64)
+    prints = Prints(digest, digest.astype(np.uint8)[:, None])
+
+    def marks(slot: int) -> np.ndarray:
+        return ring.recent(table.columns, slot).digest.astype(np.uint8)[:, None]
+
+    some = None if valued is None else np.array(valued)
+    return admit(table.columns, slots, times, prints, horizon, Pace(GAP, interval), marks, some)
 
 
 def naive(
@@ -65,9 +85,8 @@ def test_readings_are_admitted_as_by_a_plain_loop(
     if tidy:  # the way of nearly all batches: times that go up
         sent = sorted(set(sent), key=lambda reading: reading[1])
     table = table_of(known, 4)
-    slots, times = np.array([r[0] for r in sent], np.intp), np.array([r[1] for r in sent], np.int64)
-    digest = np.array([r[2] for r in sent], np.uint64)
-    admission = admit(table.columns, slots, times, digest, horizon, GAP)
+    times = np.array([r[1] for r in sent], np.int64)
+    admission = admitted_of(table, sent, horizon)
     found, admitted = naive(known, sent, horizon)
 
     words = {Verdict.CONFLICT: "conflict", Verdict.LATE: "late", Verdict.FUTURE: "future"}
@@ -104,19 +123,16 @@ def test_readings_are_admitted_as_by_a_plain_loop(
 
 def test_readings_without_any_value_do_not_end_a_silence_and_start_nothing_anew() -> None:
     table = table_of([(0, 1, 1)], 2)
-    times = np.array([2, 3, 3 + GAP, 4 + GAP, 5 + GAP])
-    valued = np.array([True, False, False, True, True])
-    admitted = admit(
-        table.columns, np.zeros(5, np.intp), times, np.ones(5, np.uint64), None, GAP, interval=1, valued=valued
-    ).admitted
+    sent = [(0, time, 1) for time in (2, 3, 3 + GAP, 4 + GAP, 5 + GAP)]
+    admitted = admitted_of(table, sent, interval=1, valued=[True, False, False, True, True]).admitted
     assert admitted.reset is not None
     assert admitted.reset.tolist() == [False, False, False, True, False]
 
 
 def test_ticks_that_did_not_come_are_counted_but_not_before_the_first_value() -> None:
     table = table_of([(0, 1, 1)], 2)
-    slots, times = np.array([0, 0, 0, 1, 1]), np.array([3, 4, 9, 5, 9])
-    admitted = admit(table.columns, slots, times, np.ones(5, np.uint64), None, GAP, interval=1).admitted
+    sent = [(0, 3, 1), (0, 4, 1), (0, 9, 1), (1, 5, 1), (1, 9, 1)]
+    admitted = admitted_of(table, sent, interval=1).admitted
     found = dict(zip(admitted.rows.tolist(), np.asarray(admitted.skipped).tolist(), strict=True))
     assert found == {0: 1, 1: 0, 2: 4 if GAP >= 5 else 0, 3: 0, 4: 3 if GAP >= 4 else 0}
 
@@ -124,7 +140,6 @@ def test_ticks_that_did_not_come_are_counted_but_not_before_the_first_value() ->
 def test_machines_beyond_the_quick_sort_are_kept_apart() -> None:
     table = table_of([], 2)
     table.columns.add((1 << 16) + 5)
-    slots = np.array([1 << 16, 0, 1 << 16, 0])
-    admission = admit(table.columns, slots, np.array([1, 1, 2, 2]), np.ones(4, np.uint64), None, GAP)
+    admission = admitted_of(table, [(1 << 16, 1, 1), (0, 1, 1), (1 << 16, 2, 1), (0, 2, 1)])
     assert sorted(admission.admitted.machines.tolist()) == [0, 1 << 16]
     assert admission.admitted.sizes == [2, 2]

@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 
 from models.episodes import EpisodeRule
 from service import phases
-from service.admission import admit
+from service.admission import Pace, admit
 from service.equipment import EquipmentTable
+from service.ring import Prints
 from tests import naive
 from tests.service import fleet
 
@@ -17,7 +18,8 @@ def walked(table: EquipmentTable, counts: list[int], at: list[int], ticks: dict[
     """The next `counts` ticks of each machine as one micro-batch: what `phases` says of each."""
     slots = np.repeat(np.arange(len(counts)), counts)
     time = np.concatenate([np.arange(a, a + n) for a, n in zip(at, counts, strict=True)]).astype(np.int64)
-    waves = admit(table.columns, slots, time, np.ones(len(slots), np.uint64), None, 1 << 40).admitted
+    prints = Prints(np.ones(len(slots), np.uint64), np.ones((len(slots), 1), np.uint8))
+    waves = admit(table.columns, slots, time, prints, None, Pace(1 << 40), lambda slot: prints.marks[:0]).admitted
     if not waves.sizes:
         return []
     detector = fleet.model().detector

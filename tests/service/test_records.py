@@ -79,7 +79,7 @@ def some_record() -> Record:
 def test_a_record_comes_back_as_it_was_by_machine_and_time() -> None:
     record = some_record()
     back = again(record)
-    assert (back.kind, back.sequence, back.now) == ("readings", 1, fleet.START)
+    assert (back.kind, back.sequence, back.now) == ("readings", 1, record.now)
     assert [tuple(one) for one in back.registered] == list(record.registered)
     assert [tuple(one) for one in back.followed] == list(record.followed)
     for one, two in zip(record.readings, back.readings, strict=True):

@@ -11,6 +11,7 @@ import pytest
 
 from models.artifact import LoadedModel
 from service import recovery, snapshot
+from service.alarms import Alarm
 from service.equipment import NO_BANK
 from service.journal import JournalError, SqliteJournal
 from service.phases import load
@@ -305,3 +306,33 @@ def test_a_start_names_the_records_that_neither_a_snapshot_nor_the_journal_has(
         journal._connection.execute(f"DELETE FROM record WHERE {removed}")
         with pytest.raises(JournalError, match=f"^{lost} neither in a snapshot nor in the journal: put back"):
             recovery.catch_up(shard, journal, MODELS.get)
+
+
+def silent_after_a_start(path: Path) -> tuple[SqliteJournal, list[Alarm]]:
+    """A journal of two machines that fell silent after a start, and their alarms."""
+    journal, shard = SqliteJournal(path), Shard(resolve, fleet.ANY_TIME)
+    journal.append(step(shard, [fleet.body(sent("p1", 0, 1)), fleet.body(sent("f1", 0, 1))], START).record)
+    shard.hear_all(START + 500 * SECOND)
+    record = shard.sweep(START + 900 * SECOND)
+    assert record is not None
+    journal.append(record)
+    asyncio.run(journal.sync())
+    return journal, list(shard.book.newest_first())
+
+
+def test_a_replay_has_silence_begin_when_it_did(tmp_path: Path) -> None:
+    shard = Shard(resolve, fleet.ANY_TIME)
+    journal, told = silent_after_a_start(tmp_path / "journal.sqlite")
+    with closing(journal):
+        recovery.catch_up(shard, journal, MODELS.get)
+    assert [alarm.start for alarm in told] == [START + 500 * SECOND] * 2
+    assert list(shard.book.newest_first()) == told
+
+
+def test_machines_whose_model_is_gone_do_not_keep_silence_from_being_replayed(tmp_path: Path) -> None:
+    shard = Shard(resolve, fleet.ANY_TIME)
+    journal, _ = silent_after_a_start(tmp_path / "journal.sqlite")
+    with closing(journal):
+        recovery.catch_up(shard, journal, {PUMPS.artifact_id: PUMPS}.get)
+    assert [alarm.equipment for alarm in shard.book.newest_first()] == ["p1"]
+    assert shard.silent() == 1

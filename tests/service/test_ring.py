@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from service import ring
 from service.columns import Columns
-from service.ring import RING_RESULTS, digest_key, digests
+from service.ring import RING_RESULTS, digest_key, prints
 
 KEYS = np.array([digest_key(f"sensor-{i}") for i in range(4)], np.uint64)
 
@@ -59,7 +59,7 @@ def test_what_was_read_does_not_change_with_what_is_written_later() -> None:
 
 def digest(*values: float | None) -> int:
     x = np.array([[np.nan if value is None else value for value in values]])
-    return int(digests(x, np.isnan(x), KEYS[: len(values)])[0])
+    return int(prints(x, np.isnan(x), KEYS[: len(values)]).digest[0])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_other_values_have_another_digest(a: tuple[float | None, ...], b: tuple[
 def test_digests_hardly_ever_meet() -> None:
     x = np.random.default_rng(2).integers(0, 40, size=(20_000, 4)) / 4
     distinct = len(np.unique(x, axis=0))
-    assert len(np.unique(digests(x, None, KEYS))) == distinct
+    assert len(np.unique(prints(x, None, KEYS).digest)) == distinct
 
 
 def test_the_order_of_sensors_and_the_sign_of_zero_do_not_matter() -> None:
@@ -85,6 +85,6 @@ def test_the_order_of_sensors_and_the_sign_of_zero_do_not_matter() -> None:
     missing = rng.random(x.shape) < 0.3
     x[missing] = np.nan
     np.testing.assert_array_equal(
-        digests(x, missing, KEYS), digests(x[:, order].copy(), missing[:, order].copy(), KEYS[order])
+        prints(x, missing, KEYS).digest, prints(x[:, order].copy(), missing[:, order].copy(), KEYS[order]).digest
     )
     assert digest(0.0, 3.0) == digest(-0.0, 3.0)

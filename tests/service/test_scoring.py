@@ -47,7 +47,8 @@ def test_a_duplicate_repeats_the_stored_result() -> None:
     body["values"][30] = [1e4] * 4
     (first,) = post(shard, body)
     (again,) = post(shard, body)
-    assert statuses(again) == ["late"] * (40 - RING_RESULTS) + ["duplicate"] * RING_RESULTS
+    assert statuses(again) == ["duplicate"] * 40
+    assert reasons(again)[: 40 - RING_RESULTS] == ["already_processed"] * (40 - RING_RESULTS)
     assert told(again)[-RING_RESULTS:] == told(first)[-RING_RESULTS:]
     assert first.flags[20] == again.flags[20] == Flag.IMPUTED
 
@@ -76,13 +77,22 @@ def test_other_values_at_the_same_time_are_a_conflict_and_change_nothing() -> No
     np.testing.assert_array_equal(post(shard, sent(10, 5))[0].score, post(other, sent(10, 5))[0].score)
 
 
-@pytest.mark.parametrize(("before", "after"), [(0.0, None), (None, 0.0), (0.0, 0.5)])
-def test_zero_and_missing_are_different_values(before: float | None, after: float | None) -> None:
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (0.0, 0.5, ("rejected", "conflict")),
+        (None, 0.0, ("late", "already_processed")),
+        (0.0, None, ("duplicate", "")),
+    ],
+)
+def test_only_another_value_of_the_same_sensor_is_a_conflict(
+    before: float | None, after: float | None, found: tuple[str, str]
+) -> None:
     shard = fleet.shard()
     kept = {"sensor-1": 1.0}
     post(shard, in_rows([("p", START, {"sensor-0": before, **kept})]))
     (outcome,) = post(shard, in_rows([("p", START, {"sensor-0": after, **kept})]))
-    assert reasons(outcome) == ["conflict"]
+    assert (*statuses(outcome), *reasons(outcome)) == found
 
 
 def test_a_missing_sensor_and_one_that_is_null_are_the_same_reading() -> None:

@@ -30,6 +30,7 @@ def lived() -> Shard:
     post(shard, in_columns("in alarm", TRAINED.detector.sensors, seconds(0, 60), x), now=START)
     post(shard, in_columns("warming", TRAINED.detector.sensors, seconds(0, 2), x[:2]), now=START + 10**8)
     post(shard, in_rows([("useless", START, {"colour": 1.0})]), now=START + 10**8)
+    shard.columns["heard"][0] = START
     shard.sweep(START + 10**8 + 1)
     return shard
 
