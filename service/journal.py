@@ -20,6 +20,7 @@ from typing import Protocol
 
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from service import records
+from service.journal_end import EndMark, check_end
 from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, copy_moment, first_of, read_records
 from service.records import Record
 
@@ -122,7 +123,7 @@ def _following(record: Record, wanted: int) -> int:
 class SqliteJournal:
     """Records of one shard in the file `path`, made if absent. `engine` says what computes here.
 
-    JournalError where the file is no journal, of another shard, or of a newer program."""
+    JournalError where the file is no journal, of another shard or a newer program, or its end is missing."""
 
     def __init__(self, path: Path, shard: int = 0, engine: str = "") -> None:
         self.path, self.shard, self.engine = path, shard, engine
@@ -133,10 +134,12 @@ class SqliteJournal:
         self._closed = False
         self._log = path.with_name(path.name + "-wal")
         self._written = 0  # bytes since the log was moved into the database
+        check_end(path)
         self._connection = _open(path, shard)
         (last,) = self._connection.execute("SELECT max(sequence) FROM record").fetchone()
         (kept,) = self._connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
         self._next = max((last or 0) + 1, int(kept))
+        self._end = EndMark(path, self._next - 1)
 
     @property
     def next_sequence(self) -> int:
@@ -146,6 +149,7 @@ class SqliteJournal:
         if sequence > self._next:
             self._connection.execute("UPDATE journal SET value = ? WHERE name = 'next_sequence'", (str(sequence),))
             self._next = sequence
+            self._end.move(sequence - 1)
 
     def append(self, record: Record) -> int:
         self._next = _following(record, self._next)
@@ -169,6 +173,7 @@ class SqliteJournal:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        self._end.move(pending[-1].sequence)
         return sum(PAGE_BYTES + len(row[-1]) for row in rows)
 
     def _row(self, record: Record) -> tuple[int, str, int, int, str, bytes, bytes]:
@@ -250,6 +255,7 @@ class SqliteJournal:
         self._housekeeper.shutdown()
         if not self._closed:
             self._closed = True
+            self._end.close()
             with closing(self._connection) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 

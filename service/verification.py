@@ -15,6 +15,7 @@ from models.contract import ModelError
 from models.manifest import valid_name
 from service import recovery, snapshot
 from service.configuration import Configuration
+from service.journal_end import marked, missing_end
 from service.journal_reader import JournalError, JournalFile, OlderJournal
 from service.records import Record, RecordError
 from service.registry import RegistryError, read_index
@@ -84,7 +85,8 @@ def check_is_data_folder(data_dir: Path) -> None:
 
 
 def _journal(report: Report, path: Path, told: Told) -> None:
-    if not path.exists():
+    safe = marked(path)  # before the journal, which a running service takes further
+    if not path.exists() and not safe:
         report.add("journal", "there is none: the service has not run, or without its journal")
         return
     troubles = []
@@ -98,6 +100,8 @@ def _journal(report: Report, path: Path, told: Told) -> None:
                 _count(report, found.record)
             if found.sequence % TOLD_EVERY == 0:
                 told("records", (found.sequence - report.first + 1) / max(report.last - report.first + 1, 1))
+        if report.last < safe:
+            troubles.append(missing_end(path, report.last, safe))
     except OlderJournal as error:
         report.add("journal", f"{error}; its records were not looked at")
         return
