@@ -14,7 +14,7 @@ import pytest
 from service.journal import JournalError, SqliteJournal
 from service.journal_end import EndMark, mark_of, marked
 from service.records import Record
-from service.settings import JOURNAL
+from service.settings import JOURNAL, SNAPSHOTS
 from service.verification import verify
 
 FRAME_BYTES, PAGE_BYTES, HEADER_BYTES = 24, 4096, 32  # of the log
@@ -84,6 +84,7 @@ def test_a_verification_tells_it_too(tmp_path: Path) -> None:
     os.truncate(path.with_name(f"{path.name}-wal"), 60_000)
     (found,) = verify(tmp_path / "data").damage
     assert "records up to 9 were acknowledged" in found.text
+    (tmp_path / "data" / SNAPSHOTS).mkdir()
     for file in path.parent.glob("shard-0.sqlite*"):
         file.unlink()
     (found,) = verify(tmp_path / "data").damage
