@@ -21,7 +21,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.contract import MICROSECONDS, ModelError
-from models.disk import remove_leftovers, sync_folder, write_durably
+from models.disk import make_folder, remove_leftovers, sync_folder, write_durably
 from models.exports.history import FORMAT, HistoryColumns
 from models.manifest import MANIFEST, read_manifest
 from service.records import ARRAYS, ModelReadings
@@ -126,10 +126,7 @@ def _named(codes: NDArray[np.generic], names: Mapping[int, str]) -> pl.Series:
 def write(folder: Path, source: Source, day: int, ids: Mapping[int, str], parts: Sequence[Part]) -> Path:
     """Write the readings of one model and day, all of them or nothing. Written again, they replace themselves."""
     home = folder / day_name(day)
-    new = not home.is_dir()
-    home.mkdir(parents=True, exist_ok=True)
-    if new:
-        sync_folder(folder)
+    make_folder(home)
     remove_leftovers(home, ".*.parquet.partial")
     first = min(part.sequence for part in parts)
     path = home / f"{source.model}-v{source.version}-{first:012d}.parquet"

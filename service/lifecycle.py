@@ -26,6 +26,7 @@ from service.clock import Clock, EventClock, make_clock
 from service.configuration import Change, changes, configured
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
+from service.followers.supervisor import Supervisor
 from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
@@ -56,6 +57,7 @@ class Service:
     limits: Limits = field(init=False)
     in_flight: InFlight = field(init=False)
     metrics: Metrics = field(init=False)
+    followers: Supervisor = field(init=False)
     changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loaded: tuple[Registry, Shard, Clock, Journal] | None = None
     _parts: Parts | None = None
@@ -75,6 +77,7 @@ class Service:
         )
         self.in_flight = InFlight(given.in_flight_bytes_max)
         self.metrics = Metrics(self.prometheus, given.drift_sensors_max)
+        self.followers = Supervisor(given)
 
     @property
     def registry(self) -> Registry:
@@ -96,6 +99,16 @@ class Service:
     def snapshots(self) -> Path:
         """Folder of the snapshots."""
         return self.settings.data_dir / SNAPSHOTS
+
+    async def measure_followers(self) -> None:
+        """How far the followers are behind, for the metrics."""
+        if self.followers.names:
+            places = await asyncio.to_thread(self.followers.places)
+            last, now = self.consumer.journal.next_sequence - 1, self.clock.now()
+            self.metrics.lags = {
+                name: (max(last - p.position, 0), max(now - p.now, 0) / MICROSECONDS if p.position < last else 0.0)
+                for name, p in places.items()
+            }
 
     def check_ready(self) -> None:
         """Raises NotReady, Stopping or Unavailable where readings would not be scored now."""
@@ -121,7 +134,8 @@ class Service:
         self._parts = Parts(registry, shard, clock, consumer)
         with suppress(Unavailable):  # the consumer then ends at once, and the process with it
             await consumer.tell(self._changes(registry.view))
-        for work in (consumer.run(), self._keep_looking(), self._keep_saving()):
+        following = [self.followers.keep(name, self._stopping) for name in self.followers.names]
+        for work in (consumer.run(), self._keep_looking(), self._keep_saving(), *following):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
@@ -162,7 +176,10 @@ class Service:
         journal = self.consumer.journal
         if journal.bytes_used() > self.settings.journal_bytes_max:
             oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(self.snapshots))
-            removed = journal.prune(oldest)
+            unread = [place.position + 1 for place in self.followers.places().values()]
+            removed = journal.prune(min([oldest, *unread]))
+            if unread and journal.bytes_used() > self.settings.journal_bytes_max:  # the bound goes before followers
+                removed += journal.prune(oldest)
             log.info("removed %d records from the journal, which is over journal_bytes_max", removed)
 
     async def show_models(self, view: View) -> None:

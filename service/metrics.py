@@ -51,6 +51,8 @@ SENTENCES: dict[str, str] = {
     "limen_input_drift": "Distance of a sensor's recent values from training, in its standard deviations.",
     "limen_score_drift": "Greatest difference between recent p-values and the uniform distribution, 0 to 1.",
     "limen_memory_drift": "Distance of the mean memory from training, in standard deviations.",
+    "limen_follower_lag_records": "Records of the journal that a follower has not read yet.",
+    "limen_follower_lag_seconds": "Time between what a follower has read and now, where it has not read everything.",
     "limen_model_info": "Version of each model that is active.",
     "limen_build_info": "Versions of the program and of what computes.",
 }
@@ -124,6 +126,7 @@ class Metrics(Collector):
         self._scoring = _histogram(registry, "limen_scoring_duration_seconds", SCORING_SECONDS)
         self._syncs = _histogram(registry, "limen_journal_sync_seconds", SCORING_SECONDS)
         self._ages = Ages()
+        self.lags: dict[str, tuple[int, float]] = {}  # of followers: records and seconds, as of this scrape
         self._exceedances: dict[str, Exceedances] = {}  # by artifact id
         self._shard: Shard | None = None
         self._queued: Callable[[], int] = int
@@ -163,6 +166,8 @@ class Metrics(Collector):
         yield self._ages.collect("limen_reading_age_seconds")
         yield _gauge("limen_build_info", ("version", "python", "numpy"), [(build(), 1.0)])
         yield _gauge("limen_queue_readings", (), [((), self._queued())])
+        yield _gauge("limen_follower_lag_records", ("follower",), [((n,), r) for n, (r, _) in self.lags.items()])
+        yield _gauge("limen_follower_lag_seconds", ("follower",), [((n,), s) for n, (_, s) in self.lags.items()])
         if self._shard is not None:
             yield from self._of_shard(self._shard)
             yield from self._of_models(self._shard)

@@ -126,6 +126,13 @@ class Settings(BaseSettings):
     journal_bytes_max: Count = Field(
         500_000_000, description="Bytes of the journal, beyond which records that no kept snapshot needs are removed."
     )
+    history: bool = Field(
+        False, description="Export readings and results as Parquet into `history/` of the data folder, day by day."
+    )
+    history_delay_seconds: Seconds = Field(
+        3_600.0, description="Time after the end of a UTC day until it is exported; late readings wait as long."
+    )
+    history_days_max: Count = Field(90, description="Exported days that are kept.")
     snapshots_kept: int = Field(2, ge=1, le=100, description="Snapshots that are kept.")
     stop_seconds_max: Seconds = Field(30.0, description="Time for requests to finish after SIGTERM.")
 
@@ -187,6 +194,8 @@ class Settings(BaseSettings):
             ("model_bytes_max", "model_inflated_bytes_max", "unpacking does not shrink"),
             ("silent_check_seconds", "snapshot_seconds", "a snapshot is due less often than a look for silence"),
         ]
+        if self.history and not self.journal:
+            raise ValueError("history is true and journal is false; expected a journal, of which the history is made")
         for smaller, larger, why in at_most:
             low, high = getattr(self, smaller), getattr(self, larger)
             if low > high:

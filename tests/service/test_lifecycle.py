@@ -11,6 +11,7 @@ import pytest
 
 from service import snapshot
 from service.errors import NotReady
+from service.followers.store import Place
 from service.journal import SqliteJournal, Unjournaled
 from service.lifecycle import Service
 from service.records import Record
@@ -185,6 +186,27 @@ def test_a_journal_over_its_bound_keeps_what_comes_after_the_older_snapshot(tmp_
         assert service.consumer.journal.first_sequence() == older
 
     run(settings(tmp_path, journal_bytes_max=1), scenario)
+
+
+@pytest.mark.parametrize("sizes", [(10**9, 0), (10**9, 10**9)])
+def test_what_a_follower_has_not_read_goes_only_where_the_bound_would_be_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int]
+) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        for first in (0, 10):
+            await client.post("/v1/readings", json=columns("p1", first, 10))
+            await service.save()
+        journal = service.consumer.journal
+        oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(service.snapshots))
+        told = iter(sizes)
+        monkeypatch.setattr(journal, "bytes_used", lambda: next(told))
+        monkeypatch.setattr(service.followers, "places", lambda: {"history": Place(1, 0)})
+        service._prune()
+        assert journal.first_sequence() == (2 if sizes[1] == 0 else oldest)
+        monkeypatch.setattr(journal, "bytes_used", lambda: 0)
+        assert oldest > 2
+
+    run(settings(tmp_path), scenario)
 
 
 def test_a_snapshot_is_saved_where_records_cannot_be_removed(

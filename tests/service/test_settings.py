@@ -69,6 +69,7 @@ def test_patterns_keep_their_order(tmp_path):
         ("body_readings_max = 500000", "body_readings_max is 500000; expected at most queue_readings_max"),
         ("batch_readings_max = 500000", "batch_readings_max is 500000; expected at most queue_readings_max"),
         ("inflated_bytes_max = 10", "body_bytes_max is 8388608; expected at most inflated_bytes_max, which is 10"),
+        ("history = true\njournal = false", "history is true and journal is false; expected a journal"),
         ("in_flight_bytes_max = 10", "inflated_bytes_max is 16777216; expected at most in_flight_bytes_max"),
         ("model_inflated_bytes_max = 10", "model_bytes_max is 67108864; expected at most model_inflated_bytes_max"),
     ],
