@@ -48,7 +48,8 @@ class Alarm(msgspec.Struct):
 
     `sensors` are those of its highest fresh exceedance that others followed: the step back to normal, often the
     highest of all, is among the last and names nothing. `height` is the score of that one (0: none yet), `recent` the
-    last ones of an open alarm, oldest first.
+    last ones of an open alarm, oldest first. `historical`: opened by a reading of long ago, and by no later one found
+    open; nobody is told of it.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Alarm(msgspec.Struct):
     opening: Opening | None = None  # of kind process
     height: float = 0.0
     recent: list[Exceedance] = []
+    historical: bool = False
 
     @property
     def open(self) -> bool:
@@ -151,6 +153,7 @@ class AlarmBook:
         kind: Kind | None = None,
         skip: int = 0,
         count: int = 100,
+        historical: bool | None = None,
     ) -> tuple[list[Alarm], int]:
         """A page of the alarms that fit, newest first, and how many fit in all."""
         fitting = [
@@ -159,14 +162,15 @@ class AlarmBook:
             if (open is None or alarm.open is open)
             and (equipment is None or alarm.equipment == equipment)
             and (kind is None or alarm.kind == kind)
+            and (historical is None or alarm.historical is historical)
         ]
         return fitting[skip : skip + count], len(fitting)
 
     def open_counts(self) -> dict[tuple[str, Kind], int]:
-        """Open alarms by model and kind."""
+        """Open alarms by model and kind, without historical ones."""
         counts: dict[tuple[str, Kind], int] = {}
         for alarm in self._open.values():
-            counts[alarm.model, alarm.kind] = counts.get((alarm.model, alarm.kind), 0) + 1
+            counts[alarm.model, alarm.kind] = counts.get((alarm.model, alarm.kind), 0) + (not alarm.historical)
         return counts
 
     def saved(self) -> bytes:

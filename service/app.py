@@ -151,11 +151,12 @@ def _alarm_routes(app: FastAPI, service: Service) -> None:
         open: bool | None = Query(None, description="Only those that are open, or only those that are closed."),
         equipment: str | None = Query(None, description="Only those of one machine."),
         kind: Literal["process", "silent"] | None = Query(None, description="Only those of one kind."),
+        historical: bool | None = Query(None, description="Only those that are historical, or only the others."),
         limit: int = Query(min(100, page_max), ge=1, le=page_max, description="Entries of the page."),
         offset: int = Query(0, ge=0, le=1_000_000_000, description="Entries before the page."),
     ) -> Response:
         await service.consumer.settled()
-        found, total = service.shard.book.select(open, equipment, kind, offset, limit)
+        found, total = service.shard.book.select(open, equipment, kind, offset, limit, historical)
         return _answer(views.alarm_page(found, total, offset))
 
     @app.get("/v1/alarms/{alarm_id}", tags=["alarms"], summary="One alarm", responses=answers(views.AlarmView, 404))

@@ -226,6 +226,7 @@ class Service:
             ShardLimits(
                 equipment_max=given.equipment_max,
                 future=int(given.future_seconds_max * MICROSECONDS) if clock.judges_future else None,
+                historical=int(given.historical_seconds * MICROSECONDS),
                 silent_intervals=given.silent_intervals,
                 alarms_closed_max=given.alarms_closed_max,
                 warnings_max=given.warnings_per_body_max,

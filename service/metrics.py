@@ -24,7 +24,7 @@ from service.bank import Bank
 from service.records import ModelReadings
 from service.settings import default
 from service.shard import Shard
-from service.status import STATUS_NAMES, Status
+from service.status import STATUS_NAMES, Flag, Status
 
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SCORING_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -40,12 +40,14 @@ SENTENCES: dict[str, str] = {
     "limen_request_duration_seconds": "Time from the head of a request to the end of its answer.",
     "limen_scoring_duration_seconds": "Time to score one micro-batch.",
     "limen_journal_sync_seconds": "Time to make one micro-batch safe.",
-    "limen_reading_age_seconds": "Time from the event to its score.",
+    "limen_reading_age_seconds": "Time from the event to its score; historical readings are left out.",
+    "limen_historical_readings_total": "Readings taken in that were historical: older than the setting "
+    "`historical_seconds` says.",
     "limen_queue_readings": "Readings that wait to be scored.",
     "limen_equipment": "Machines with state.",
     "limen_equipment_silent": "Machines that are not heard from any more.",
-    "limen_alarms_total": "Alarms opened.",
-    "limen_alarms_open": "Alarms that are open now.",
+    "limen_alarms_total": "Alarms opened; a historical one counts once a reading of today finds it open.",
+    "limen_alarms_open": "Alarms that are open now; historical ones are left out.",
     "limen_false_alarm_budget_ratio": "Share of recent scores at or over the threshold, divided by the promised share;"
     " real faults count too, so that it is over 1 while one lasts.",
     "limen_input_drift": "Distance of a sensor's recent values from training, in its standard deviations.",
@@ -127,6 +129,7 @@ class Metrics(Collector):
         self._syncs = _histogram(registry, "limen_journal_sync_seconds", SCORING_SECONDS)
         self._ages = Ages()
         self.lags: dict[str, tuple[int, float]] = {}  # of followers: records and seconds, as of this scrape
+        self._historical = 0
         self._exceedances: dict[str, Exceedances] = {}  # by artifact id
         self._shard: Shard | None = None
         self._queued: Callable[[], int] = int
@@ -153,7 +156,9 @@ class Metrics(Collector):
     def observe_readings(self, readings: Iterable[ModelReadings], now: int) -> None:
         """Count the admitted readings of a micro-batch; `now` is what the clock says."""
         for part in readings:
-            scored = part.status == Status.SCORED
+            historical = (part.flags & Flag.HISTORICAL) != 0
+            self._historical += int(np.count_nonzero(historical))
+            scored = (part.status == Status.SCORED) & ~historical
             if scored.any():
                 self._ages.count(np.maximum(now - part.time[scored], 0) / MICROSECONDS)
             self._exceedances.setdefault(part.artifact_id, Exceedances()).count(part.score)
@@ -164,6 +169,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """What is read at a scrape."""
         yield self._ages.collect("limen_reading_age_seconds")
+        yield _counter("limen_historical_readings_total", (), [((), self._historical)])
         yield _gauge("limen_build_info", ("version", "python", "numpy"), [(build(), 1.0)])
         yield _gauge("limen_queue_readings", (), [((), self._queued())])
         yield _gauge("limen_follower_lag_records", ("follower",), [((n,), r) for n, (r, _) in self.lags.items()])

@@ -28,7 +28,7 @@ from service.micro_batch import MicroBatch, gather
 from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
 from service.records import ModelReadings, Record
 from service.ring import Prints
-from service.shard import Shard
+from service.shard import Shard, ShardLimits
 from service.status import Flag, Reason, Status
 
 VERDICTS = {
@@ -42,11 +42,19 @@ VERDICTS = {
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """When a micro-batch is scored, in microseconds: what the clock says, and the last time that is not the future
-    (None where the clock follows the readings)."""
+    """When a micro-batch is scored, in microseconds: what the clock says, the last time that is not the future, and the
+    first one that is not `historical` (both None where the clock follows the readings)."""
 
     now: int
     horizon: int | None
+    historical: int | None = None
+
+    @classmethod
+    def of(cls, limits: ShardLimits, now: int, wall: int) -> Instant:
+        """The clock and the wall's may differ: neither alone makes readings future or historical."""
+        if limits.future is None:
+            return cls(now, None)
+        return cls(now, max(now, wall) + limits.future, min(now, wall) - limits.historical)
 
     def after(self, entries: Sequence[Entry]) -> int:
         """What the clock says once some readings are in: where it follows them, at least their newest time."""
@@ -66,6 +74,12 @@ class Results:
     p_value: NDArray[np.float32]
     alarm: Bools
 
+    @property
+    def historical(self) -> Bools:
+        """Which of them are of long ago (n,)."""
+        found: Bools = (self.flags & Flag.HISTORICAL) != 0
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
@@ -77,8 +91,8 @@ class Stepped:
 
 def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
     """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
-    future = shard.limits.future
-    scored = score(shard, bodies, Instant(now, None if future is None else now + future))
+    received_at = now if received_at is None else received_at
+    scored = score(shard, bodies, Instant.of(shard.limits, now, received_at))
     batch, outcome = scored.batch, scored.outcome
     shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))
     shard.counters.unknown_values += outcome.unknown_values
@@ -108,8 +122,8 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
         if admitted.sizes:
             x = entry.x.take(admitted.rows, axis=0)
             ticks = step_bank(shard, bank, x, admitted)
-            results = _judge(ticks, admitted, entry.missing)
-            shard.follow_alarms(bank, admitted, ticks, results.alarm, now)
+            results = _judge(ticks, admitted, entry.missing, instant.historical)
+            shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now)
             remember(shard, bank, admitted, entry.prints, entry.valued, results, now)
             _write(outcome, places[admitted.rows], results)
             _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
@@ -249,8 +263,8 @@ def _repeat_new(admission: Admission, places: Index, outcome: Outcome) -> None:
         outcome.status[place] = Status.DUPLICATE
 
 
-def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
-    """Status, reason and flags of admitted readings."""
+def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None, historical: int | None) -> Results:
+    """Status, reason and flags of admitted readings; those before `historical` are of long ago."""
     count = len(ticks.score)
     status = np.where(ticks.warming, np.uint8(Status.WARMING), np.uint8(Status.SCORED))
     unscored = np.isnan(ticks.score) & ~ticks.warming
@@ -262,6 +276,8 @@ def _judge(ticks: Ticks, admitted: Admitted, missing: Bools | None) -> Results:
     if missing is not None:
         imputed: Bools = np.any(missing, axis=1)[admitted.rows]
         flags[imputed & ~unscored] = Flag.IMPUTED
+    if historical is not None:
+        flags[admitted.time < historical] |= np.uint16(Flag.HISTORICAL)
     return Results(status, reason, flags, ticks.score, ticks.p_value, np.zeros(count, np.bool_))
 
 

@@ -31,6 +31,7 @@ CHANGE_SCORES = (  # what comes of a reading depends on them: where they change,
     "model_patterns",
     "model_assignments",
     "future_seconds_max",
+    "historical_seconds",
     "silent_intervals",
     "equipment_max",
 )
@@ -111,6 +112,9 @@ class Settings(BaseSettings):
     batch_readings_max: Count = Field(8_192, description="Readings scored in one micro-batch (one body at least).")
     equipment_max: Count = Field(1_000_000, description="Machines with state; readings of further ones are rejected.")
     future_seconds_max: Seconds = Field(600.0, description="How far a reading may be ahead of the clock.")
+    historical_seconds: Seconds = Field(
+        3_600.0, description="Age from which a reading is `historical`: scored, but its alarms are not counted."
+    )
     silent_intervals: Count = Field(
         5, description="Intervals of its model without a reading until a machine is silent."
     )

@@ -38,10 +38,12 @@ Welcome = Callable[[int, LoadedModel], Reason]  # of a run of readings: NONE, or
 
 @dataclass(frozen=True, slots=True)
 class ShardLimits:
-    """Bounds and choices of a shard; `future` None: the clock follows the readings, none is in the future."""
+    """Bounds and choices of a shard; `future` None: the clock follows the readings, none is in the future, and none is
+    `historical`."""
 
     equipment_max: int = default("equipment_max")
     future: int | None = int(default("future_seconds_max") * MICROSECONDS)
+    historical: int = int(default("historical_seconds") * MICROSECONDS)
     silent_intervals: int = default("silent_intervals")
     alarms_closed_max: int = default("alarms_closed_max")
     warnings_max: int = default("warnings_per_body_max")
@@ -54,14 +56,14 @@ class Counters:
 
     readings: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(Status), np.int64))  # by status
     unknown_values: int = 0  # of sensors that the model does not know
-    alarms: Counter[tuple[str, Kind]] = field(default_factory=Counter)  # opened, by model and kind
+    alarms: Counter[tuple[str, Kind]] = field(default_factory=Counter)  # opened, by model and kind; none historical
 
 
 @dataclass(slots=True)
 class Changes:
     """What a step has changed so far, for its record."""
 
-    alarms: list[Alarm] = field(default_factory=list)  # opened or closed
+    alarms: list[Alarm] = field(default_factory=list)  # opened, closed, or historical no more
     registered: list[tuple[int, str]] = field(default_factory=list)
     followed: list[tuple[int, str]] = field(default_factory=list)
     rows: int = 0
@@ -246,9 +248,12 @@ class Shard:
 
     # -- alarms ------------------------------------------------------------------------------------------------------
 
-    def follow_alarms(self, bank: Bank, admitted: Admitted, ticks: Ticks, alarm: Bools, now: int) -> None:
+    def follow_alarms(
+        self, bank: Bank, admitted: Admitted, ticks: Ticks, alarm: Bools, historical: Bools, now: int
+    ) -> None:
         """Advance the phases of the machines that are not at rest, and keep the book; marks in `alarm` (n,) the
-        readings at which an alarm was open. Silence ends `now`, by the clock that it began by."""
+        readings at which an alarm was open, `historical` (n,) are those of long ago. Silence ends `now`, by the clock
+        that it began by."""
         silent = np.flatnonzero(self.columns["silent"][admitted.machines])
         for machine in silent.tolist():
             self._end_silence(int(admitted.machines[machine]), now)
@@ -258,25 +263,34 @@ class Shard:
             own = self.book.current(equipment, "process")
             for row, phase, transition in phases.walk(self.columns, self.rule, admitted, ticks, machine):
                 if transition == "opened":
-                    own = self._open(bank, equipment, "process", phase.opened, self._under_way.rows + row)
+                    place = self._under_way.rows + row
+                    own = self._open(bank, equipment, "process", phase.opened, place, bool(historical[row]))
                     own.opening = Opening(phase.peak, evidence[row].sensors)
                 if phase.open:
                     alarm[row] = True
                     if own is not None:
                         own.peak, own.peak_time = phase.peak, phase.peak_time
+                        if own.historical and not historical[row]:
+                            self._make_current(own)
                         if row in evidence:
                             own.add(evidence[row])
                 if transition == "closed":
                     self._close(equipment, "process", phase.last_over)
         self._under_way.rows += len(admitted.rows)
 
-    def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int) -> Alarm:
+    def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int, historical: bool = False) -> Alarm:
         name = alarm_id(self.number, self.sequence, row)
-        alarm = Alarm(name, kind, equipment, bank.model.name, bank.model.version, start)
+        alarm = Alarm(name, kind, equipment, bank.model.name, bank.model.version, start, historical=historical)
         self.book.open(alarm)
         self._under_way.alarms.append(alarm)
-        self.counters.alarms[alarm.model, kind] += 1
+        self.counters.alarms[alarm.model, kind] += not historical
         return alarm
+
+    def _make_current(self, alarm: Alarm) -> None:
+        """A historical alarm that is still open counts from here on."""
+        alarm.historical = False
+        self._under_way.alarms.append(alarm)
+        self.counters.alarms[alarm.model, alarm.kind] += 1
 
     def _close(self, equipment: str, kind: Kind, end: int) -> None:
         alarm = self.book.close(equipment, kind, end)

@@ -37,6 +37,7 @@ class AlarmView(msgspec.Struct):
     peak_time: str | None
     sensors: list[SensorShare]
     opening: Opening | None
+    historical: bool
 
 
 class AlarmPage(msgspec.Struct):
@@ -169,6 +170,7 @@ def alarm_view(alarm: Alarm) -> AlarmView:
         peak_time=_text(alarm.peak_time),
         sensors=alarm.sensors,
         opening=alarm.opening,
+        historical=alarm.historical,
     )
 
 

@@ -29,7 +29,8 @@ REASON = {
     "limit": "A bound of the settings is reached.",
 }
 FLAGS = {
-    "historical": "Not used yet.",
+    "historical": "It is older than the setting `historical_seconds` says: scored as usual; an alarm that it opens "
+    "counts only where it is still open at a reading that is not.",
     "imputed": "A sensor was missing, and its estimate stood in for it.",
     "unseen_mode": "Not used yet.",
     "maintenance": "Not used yet.",
@@ -74,6 +75,8 @@ FIELDS = {
     "sensors": "Those with the greatest shares, none under 0.01.",
     "opening": "Score and sensors of the reading that opened the alarm; null for other kinds.",
     "peak": "The greatest score while the alarm was open.",
+    "historical": "Whether a reading that was historical opened it, and no other found it open: it is not in the "
+    "metrics.",
     "EquipmentDetail.alarm": "The open alarm of kind process, if there is one.",
     "EquipmentDetail.sensors": "All sensors of the model, in its order; none before the first reading.",
     "scores": f"The last {RING_RESULTS} readings at most, oldest first.",
