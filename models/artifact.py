@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from models.contract import Floats, ModelError, brief
+from models.contract import Floats, Ints, ModelError, brief
 from models.detector import Detector, Scoring
 from models.disk import write_durably
 from models.drift import EDGES, DriftReference
@@ -55,6 +55,11 @@ class LoadedModel:
     @property
     def artifact_id(self) -> str:
         return self.manifest.artifact_id
+
+    @property
+    def holds(self) -> Ints:
+        """For how long a value may stand for each sensor, (d,) microseconds; 0: without limit."""
+        return np.array([sensor.hold for sensor in self.manifest.sensors], np.int64)
 
 
 def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:

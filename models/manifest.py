@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from models.contract import MICROSECONDS, ModelError, brief
 from models.detector import Detector
+from models.holds import HOLD_MAX
 from models.lmn import LinearMemoryNetwork
 from models.score import STATISTICS
 
@@ -41,8 +42,10 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 Rule = tuple[bool, str]  # whether it holds, and the complaint where it does not
 
 
-class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One input: its name and unit, and how its physical value becomes standard deviations of normal operation."""
+class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """One input: its name and unit, and how its physical value becomes standard deviations of normal operation. `hold`
+    is for how many microseconds a value may stand for the sensor (0: without limit); what is 0 is not written, so that
+    manifests without it keep their ids."""
 
     name: str
     unit: str
@@ -50,6 +53,7 @@ class Sensor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     scale: float
     constant: bool
     resolution: float
+    hold: int = 0
 
 
 class CalibrationRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -212,6 +216,7 @@ def _of_sensors(manifest: Manifest) -> Iterator[Rule]:
         name = f"sensor {sensor.name!r}"
         yield not _CONTROL.search(sensor.unit), f"{name}: unit is {sensor.unit!r}; expected no control characters"
         yield bool(np.isfinite(sensor.mean)), f"{name}: mean is {sensor.mean}; expected a finite number"
+        yield 0 <= sensor.hold <= HOLD_MAX, f"{name}: hold is {sensor.hold} microseconds; expected 0 to {HOLD_MAX}"
         for what, value in (("scale", sensor.scale), ("resolution", sensor.resolution)):
             yield _invertible(value), f"{name}: bad {what}: {value}; expected a positive number whose inverse is finite"
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from models.artifact import LoadedModel
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
-from models.contract import MICROSECONDS, Bools, Floats, Floats32, ModelError
+from models.contract import MICROSECONDS, Bools, Floats, Floats32, Ints, ModelError
 from models.detector import Detector, Scoring
 from models.drift import DriftReference
 from models.explain import conditional_residual
 from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance, summed
 from models.gaps import gap_reset_ticks
+from models.holds import learn_holds
 from models.laes import lag_statistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.manifest import (
@@ -110,7 +111,8 @@ def train(
     drift = _drift_reference(inputs, memories, scaling)
     progress("done", 1.0)
     detector = _detector(core, scaling, calibration, warmup, sensors, units or ("",) * len(sensors), interval, options)
-    manifest = _manifest(detector, calibration, segments, options, window, excluded)
+    holds = learn_holds(segments, scaling.constant, interval)
+    manifest = _manifest(detector, holds, calibration, segments, options, window, excluded)
     live = np.flatnonzero(~scaling.constant)
     unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
     missing = 0 if seen is None else int(sum((~s).sum() for s in seen))
@@ -241,6 +243,7 @@ def _stable(transition: Floats) -> Floats:
 
 def _manifest(
     detector: Detector,
+    holds: Ints,
     calibration: Calibration,
     segments: list[Segment],
     options: Options,
@@ -255,6 +258,7 @@ def _manifest(
         detector.scale.tolist(),
         detector.constant.tolist(),
         detector.resolution.tolist(),
+        holds.tolist(),
         strict=True,
     )
     return Manifest(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from models.contract import Floats
@@ -112,3 +114,17 @@ def average_precision(score: list[float], anomalous: list[bool]) -> float:
         total += (recall - before) * hits / sum(detected)
         before = recall
     return total
+
+
+def longest_wait(values: list[float]) -> int:
+    """The longest run of one value, or the longest way from one value to the next, in ticks, by looking at each."""
+    longest = run = 1
+    last, since = math.nan, 0
+    for value in values:
+        since += 1
+        if math.isnan(value):
+            continue
+        run = run + 1 if since == 1 and value == last else 1
+        longest = max(longest, run, 1 if math.isnan(last) else since)
+        last, since = value, 0
+    return longest

@@ -59,6 +59,25 @@ def test_the_same_training_gives_the_same_artifact_id(folder: Path, tmp_path: Pa
     assert manifest.artifact_id == artifact.load(folder).artifact_id
 
 
+def test_a_model_says_for_how_long_each_value_may_be_held(folder: Path, training: Training) -> None:
+    loaded = artifact.load(folder)
+    assert loaded.holds.dtype == np.int64
+    assert loaded.holds.tolist() == training.model.holds.tolist() == [2_000_000] * 4, (
+        "each reading brings another value"
+    )
+
+
+def test_a_manifest_without_holds_keeps_its_id_and_holds_without_limit(folder: Path) -> None:
+    found = json.loads((folder / MANIFEST).read_text())
+    bare = [{name: value for name, value in sensor.items() if name != "hold"} for sensor in found["sensors"]]
+    found |= {"sensors": bare, "artifact_id": ""}
+    found["artifact_id"] = hashlib.sha256(json.dumps(found, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(found))
+    loaded = artifact.load(folder)
+    assert loaded.artifact_id == found["artifact_id"]
+    assert loaded.holds.tolist() == [0] * 4
+
+
 def test_saving_over_a_model_leaves_the_new_one(folder: Path) -> None:
     other = trained(seed=5)
     manifest = artifact.save(other.manifest, other.detector, other.drift, folder)
@@ -150,6 +169,8 @@ def test_a_manifest_that_makes_no_sense_is_refused(folder: Path, changes: dict[s
         ({"scale": 1e-320}, "bad scale: 1e-320; expected a positive number whose inverse is finite"),
         ({"scale": -1.0}, "bad scale"),
         ({"resolution": 0.0}, "bad resolution"),
+        ({"hold": -1}, "sensor 'sensor-1': hold is -1 microseconds; expected 0 to"),
+        ({"hold": 2**70}, "hold is 1180591620717411303424 microseconds"),
     ],
 )
 def test_a_sensor_that_no_reading_can_meet_is_refused(folder: Path, changes: dict[str, object], reason: str) -> None:

@@ -17,6 +17,7 @@ from models.contract import MICROSECONDS, Floats, Floats32, Ints
 from models.detector import Detector
 from models.drift import DriftReference
 from models.lmn import LinearMemoryNetwork
+from models.manifest import Sensor
 from service.ingest.batch import Body, Limits
 from service.ingest.json_body import decode
 from service.ingest.times import time_texts
@@ -51,8 +52,9 @@ def model(
     rng = np.random.default_rng(seed)
     drift = DriftReference.fit(rng.normal(size=(200, sensors)), rng.normal(size=(200, 7)))
     manifest = msgspec.structs.replace(
-        trained().manifest, name=name, version=version, artifact_id=f"{name}-{version}-{seed}", equipment=()
-    )
+        trained().manifest, name=name, version=version, artifact_id=f"{name}-{version}-{seed}", equipment=(),
+        sensors=tuple(Sensor(sensor, "", 0.0, 1.0, False, 0.01) for sensor in detector.sensors),
+    )  # fmt: skip
     return LoadedModel(manifest, detector, drift)
 
 
