@@ -39,7 +39,8 @@ class QueueLimits:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What one micro-batch took, for the metrics: seconds to score, and seconds to make it safe."""
+    """What one micro-batch took, for the metrics: seconds to score, and seconds to make it safe. `now` is what the ages
+    of its readings are told by: the wall's time, or where the clock follows the readings, that."""
 
     bodies: list[Body]
     record: Record
@@ -61,11 +62,12 @@ class Consumer:
         clock: Clock,
         limits: QueueLimits | None = None,
         observe: Callable[[BatchReport], None] = lambda report: None,
+        wall: WallClock | None = None,
     ) -> None:
         self.shard, self.journal, self.clock = shard, journal, clock
         self.limits = limits or QueueLimits()
         self.observe = observe
-        self._wall = WallClock()  # when records came in, whatever the data says
+        self._wall = wall or WallClock()  # when records came in, whatever the data says
         self.failure: BaseException | None = None
         self._waiting: deque[Waiting] = deque()
         self._readings = 0
@@ -183,7 +185,8 @@ class Consumer:
         for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
-        self.observe(BatchReport(bodies, stepped.record, stepped.record.now, middle - start, timer() - middle))
+        now = stepped.record.received_at if self.clock.judges_future else stepped.record.now
+        self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
 
     async def _step(self, bodies: list[Body], now: int) -> Stepped:
         """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""

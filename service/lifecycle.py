@@ -22,7 +22,7 @@ from models.contract import MICROSECONDS
 from service import announce, recovery, snapshot
 from service.align import NEVER
 from service.body import InFlight
-from service.clock import Clock, EventClock, make_clock
+from service.clock import Clock, EventClock, SteadyClock, make_clock
 from service.configuration import Change, changes, configured
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
@@ -239,12 +239,7 @@ class Service:
             log.info("restored %d machines from %s", len(shard), path.name)
         if replayed := recovery.catch_up(shard, journal, registry.model_of):
             log.info("replayed %d readings from the journal", replayed)
-        heard = shard.columns["last_time"][: len(shard)]
-        heard = heard[heard != NEVER]
-        if isinstance(clock, EventClock):
-            clock.observe(int(heard.max(initial=0)))
-        else:
-            shard.hear_all(clock.now())
+        _go_on(clock, shard)
         return shard, clock
 
     def _observe(self, report: BatchReport) -> None:
@@ -293,3 +288,14 @@ class Service:
         if self._parts is None:
             raise NotReady("the service is starting")
         return self._parts
+
+
+def _go_on(clock: Clock, shard: Shard) -> None:
+    """Let a clock go on from what it said when the machines were last heard."""
+    last, heard = (shard.columns[name][: len(shard)] for name in ("last_time", "heard"))
+    if isinstance(clock, EventClock):
+        clock.observe(int(last[last != NEVER].max(initial=0)))
+    if isinstance(clock, SteadyClock):
+        if shard.configuration.settings.get("clock") == "wall":  # and not that of the data
+            clock.go_on_from(int(heard[heard != NEVER].max(initial=0)))
+        shard.hear_all(clock.now())
