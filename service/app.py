@@ -187,6 +187,7 @@ def _model_routes(app: FastAPI, service: Service) -> None:
     )
     async def put_in_model(request: Request) -> Response:
         check_type(dict(request.scope["headers"]), ZIP_TYPES, "application/zip")
+        service.space.check()
         content = await _body(request, service, settings.model_bytes_max)
         async with service.changing_models:
             view, name, number = await in_daemon(partial(service.registry.registration, content))

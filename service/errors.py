@@ -22,6 +22,7 @@
     └── Unavailable             503  with Retry-After
         ├── QueueFull           503
         ├── DiskFull            503  a model cannot be stored
+        ├── LowSpace            503  less than `disk_free_bytes_min` is free
         ├── Crowded             503  more connections than `connections_max`
         ├── Stopping            503  shutting down
         └── NotReady            503  no answer before start-up is complete
@@ -155,6 +156,11 @@ class QueueFull(Unavailable):
 class DiskFull(Unavailable):
     kind, title = "disk-full", "The disk is full"
     retry_after_seconds = 60
+
+
+class LowSpace(Unavailable):
+    kind, title = "low-space", "Too little of the disk is free"
+    retry_after_seconds = 30
 
 
 class Crowded(Unavailable):

@@ -19,7 +19,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from models.contract import MICROSECONDS
-from service import announce, recovery, snapshot
+from service import announce, free_space, recovery, snapshot
 from service.align import NEVER
 from service.body import InFlight
 from service.clock import Clock, EventClock, SteadyClock, make_clock
@@ -27,6 +27,7 @@ from service.configuration import Change, changes, configured
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
 from service.followers.supervisor import Supervisor
+from service.free_space import FreeSpace
 from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
@@ -58,6 +59,7 @@ class Service:
     in_flight: InFlight = field(init=False)
     metrics: Metrics = field(init=False)
     followers: Supervisor = field(init=False)
+    space: FreeSpace = field(init=False)
     changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
     _loaded: tuple[Registry, Shard, Clock, Journal] | None = None
     _parts: Parts | None = None
@@ -78,6 +80,7 @@ class Service:
         self.in_flight = InFlight(given.in_flight_bytes_max)
         self.metrics = Metrics(self.prometheus, given.drift_sensors_max)
         self.followers = Supervisor(given)
+        self.space = FreeSpace(given.data_dir, given.disk_free_bytes_min)
 
     @property
     def registry(self) -> Registry:
@@ -111,10 +114,16 @@ class Service:
             }
 
     def check_ready(self) -> None:
-        """Raises NotReady, Stopping or Unavailable where readings would not be scored now."""
+        """Raises NotReady, Stopping, LowSpace or Unavailable where readings would not be scored now."""
         if self._stopping.is_set():
             raise Stopping("the service is stopping")
         self.consumer.check()
+        self.space.check()
+
+    async def look_at_space(self) -> None:
+        """Measure the free space of the data folder, and make room where it is short."""
+        await asyncio.to_thread(self.space.look)
+        self.metrics.disk_free = self.space.free
 
     def load(self) -> None:
         """Read models and state from the data folder, once: before the event loop runs, or in `start`.
@@ -128,6 +137,7 @@ class Service:
         self.load()
         assert self._loaded is not None
         registry, shard, clock, journal = self._loaded
+        await self.look_at_space()
         limits = QueueLimits(self.settings.queue_readings_max, self.settings.batch_readings_max)
         consumer = Consumer(shard, journal, clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
@@ -135,7 +145,7 @@ class Service:
         with suppress(Unavailable):  # the consumer then ends at once, and the process with it
             await consumer.tell(self._changes(registry.view))
         following = [self.followers.keep(name, self._stopping) for name in self.followers.names]
-        for work in (consumer.run(), self._keep_looking(), self._keep_saving(), *following):
+        for work in (consumer.run(), self._keep_looking(), self._keep_saving(), self._keep_room(), *following):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
@@ -266,6 +276,11 @@ class Service:
         """Looks for silent machines."""
         while await self._goes_on_after(self.settings.silent_check_seconds):
             await self.consumer.sweep()
+
+    async def _keep_room(self) -> None:
+        """Looks at the free space."""
+        while await self._goes_on_after(free_space.LOOK_SECONDS):
+            await self.look_at_space()
 
     async def _goes_on_after(self, seconds: float, sooner: asyncio.Event | None = None) -> bool:
         """Wait, or until `sooner` is set; false, at once, when the service stops."""

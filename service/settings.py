@@ -38,6 +38,7 @@ CHANGE_SCORES = (  # what comes of a reading depends on them: where they change,
 KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Bytes = Annotated[int, Field(ge=0, le=10**15)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 MIB = 1024 * 1024
 VALUE_CHARACTERS_MAX = 200  # of a value found, in a sentence
@@ -137,6 +138,11 @@ class Settings(BaseSettings):
         3_600.0, description="Time after the end of a UTC day until it is exported; late readings wait as long."
     )
     history_days_max: Count = Field(90, description="Exported days that are kept.")
+    disk_free_bytes_min: Bytes = Field(
+        256 * MIB,
+        description="Free bytes for the data folder: below, exported days are removed, and readings answered 503 if "
+        "that is not enough.",
+    )
     snapshots_kept: int = Field(2, ge=1, le=100, description="Snapshots that are kept.")
     stop_seconds_max: Seconds = Field(30.0, description="Time for requests to finish after SIGTERM.")
 
