@@ -8,7 +8,9 @@ another thread so that no reading waits for them. `Unjournaled` only numbers rec
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -20,7 +22,7 @@ from typing import Protocol
 
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from service import records
-from service.journal_end import EndMark, check_end
+from service.journal_end import EndMark, check_end, code_of, unusable
 from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, copy_moment, first_of, read_records
 from service.records import Record
 
@@ -165,14 +167,14 @@ class SqliteJournal:
     def _commit(self, pending: list[Record]) -> int:
         """Write records in one transaction; bytes of them."""
         rows = [self._row(record) for record in pending]
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            raise
+            raise _of_disk(error, self.path) from None
         self._end.move(pending[-1].sequence)
         return sum(PAGE_BYTES + len(row[-1]) for row in rows)
 
@@ -257,7 +259,16 @@ class SqliteJournal:
             self._closed = True
             self._end.close()
             with closing(self._connection) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                try:
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                except sqlite3.Error as error:  # the records are safe in the log
+                    log.warning("the log of the journal stays as it is: %s", error)
+
+
+def _of_disk(error: BaseException, path: Path) -> BaseException:
+    """What the disk said, where it was the disk."""
+    number = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO}.get(code_of(error))
+    return error if number is None else OSError(number, f"{os.strerror(number)} ({error})", str(path))
 
 
 # -- the file --------------------------------------------------------------------------------------------------------
@@ -288,7 +299,7 @@ def _open(path: Path, shard: int) -> sqlite3.Connection:
             raise JournalError(f"{path} is the journal of shard {own}; expected {shard}")
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise JournalError(f"{path} cannot be used as a journal: {error}; put it back from a backup") from None
+        raise unusable(path, error) from None
     except JournalError:
         connection.close()
         raise

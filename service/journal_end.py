@@ -28,7 +28,10 @@ class EndMark:
 
     def __init__(self, path: Path, sequence: int) -> None:
         mark = mark_of(path)
-        write_durably(mark, _text(sequence))
+        try:
+            write_durably(mark, _text(sequence))
+        except OSError as error:
+            raise JournalError(f"{mark} cannot be written: {error.strerror}; make room on the disk") from None
         self._descriptor = os.open(mark, os.O_WRONLY | os.O_CLOEXEC)
 
     def move(self, sequence: int) -> None:
@@ -97,7 +100,19 @@ def _last(path: Path) -> int:
             (kept,) = connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
             return max(last or 0, int(kept) - 1)
     except (sqlite3.DatabaseError, TypeError, ValueError) as error:
-        raise JournalError(f"{path} cannot be used as a journal: {error}; put it back from a backup") from None
+        raise unusable(path, error) from None
+
+
+def unusable(path: Path, error: Exception) -> JournalError:
+    """Why the journal `path` cannot be used, and what to do."""
+    if code_of(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return JournalError(f"{path} cannot be opened: {error}; look whether the disk is full or fails")
+    return JournalError(f"{path} cannot be used as a journal: {error}; put it back from a backup")
+
+
+def code_of(error: BaseException) -> int:
+    """The code of SQLite, without what it did at that moment; 0 where it is not of SQLite."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _text(sequence: int) -> bytes:

@@ -173,9 +173,9 @@ class Service:
         """Write a snapshot: copied between two micro-batches, written in a thread."""
         await self.consumer.settled()
         captured = recovery.capture(self.shard)
+        self._readings_since_snapshot = 0  # of one that fails, too: the next one is not tried at once
         path = await asyncio.to_thread(snapshot.write, self.snapshots, captured, self.settings.snapshots_kept)
         log.info("saved %s with %d machines", path.name, captured.header.equipment)
-        self._readings_since_snapshot = 0
         try:
             await asyncio.to_thread(self._prune)
         except Exception as error:  # the snapshot is safe all the same
@@ -295,7 +295,7 @@ class Service:
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            told = None if isinstance(error, OSError) else error
+            told = None if isinstance(error, (OSError, Unavailable)) else error
             log.critical("the service cannot go on: %s", error, exc_info=told)
             self.on_failure()
 
