@@ -1,7 +1,7 @@
 """The book of alarm episodes: one open alarm per equipment and kind, and the recent closed ones.
 
 An alarm's id is made from the shard, the sequence and the row of the record that opened it: the same after a replay,
-and unique without asking anybody.
+and unique without asking anybody. Alarms of several kinds may open at one row: a letter at the end tells them apart.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["process", "silent"]
-KINDS: tuple[Kind, ...] = ("process", "silent")
-
+Kind = Literal["process", "silent", "sampling_mismatch"]
+LETTERS: dict[Kind, str] = {"process": "", "silent": "s", "sampling_mismatch": "m"}  # at the end of ids
+KINDS: tuple[Kind, ...] = tuple(LETTERS)
 
 SHARE_DECIMALS = 4  # of a share, as it is told
 SHARE_MIN = 0.01  # of a sensor that is named
@@ -101,13 +101,13 @@ def _greatest_first(item: tuple[str, float]) -> tuple[float, str]:
     return -item[1], item[0]
 
 
-def alarm_id(shard: int, sequence: int, row: int) -> str:
+def alarm_id(shard: int, sequence: int, row: int, kind: Kind = "process") -> str:
     """Of the alarm that row `row` of record `sequence` opened.
 
-    >>> alarm_id(0, 1729, 3)
-    '0-1729-3'
+    >>> alarm_id(0, 1729, 3), alarm_id(0, 1729, 3, "silent")
+    ('0-1729-3', '0-1729-3s')
     """
-    return f"{shard}-{sequence}-{row}"
+    return f"{shard}-{sequence}-{row}{LETTERS[kind]}"
 
 
 class AlarmBook:

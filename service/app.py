@@ -150,7 +150,9 @@ def _alarm_routes(app: FastAPI, service: Service) -> None:
     async def list_alarms(
         open: bool | None = Query(None, description="Only those that are open, or only those that are closed."),
         equipment: str | None = Query(None, description="Only those of one machine."),
-        kind: Literal["process", "silent"] | None = Query(None, description="Only those of one kind."),
+        kind: Literal["process", "silent", "sampling_mismatch"] | None = Query(
+            None, description="Only those of one kind."
+        ),
         historical: bool | None = Query(None, description="Only those that are historical, or only the others."),
         limit: int = Query(min(100, page_max), ge=1, le=page_max, description="Entries of the page."),
         offset: int = Query(0, ge=0, le=1_000_000_000, description="Entries before the page."),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from service.align import NEVER
 from service.columns import Columns, Field
+from service.pace import PACE_FIELDS
 from service.phases import PHASE_FIELDS
 from service.ring import RING_FIELDS
 
@@ -27,6 +28,7 @@ EQUIPMENT_FIELDS = {
     "centre": Field("int32"),  # row of the model's means for this machine
     "generation": Field("int32", (), -1),  # of the assignments when `bank` was last looked up
     "silent": Field("bool"),  # an alarm of kind silent is open
+    **PACE_FIELDS,
     **PHASE_FIELDS,
     **RING_FIELDS,
 }

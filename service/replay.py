@@ -54,6 +54,7 @@ def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) ->
     rows = admitted.rows
     ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted)
     results = _told(readings, rows)
+    shard.follow_pace(bank, admitted, results.historical)
     shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now)
     remember(shard, bank, admitted, prints, valued, results, now)
 

@@ -123,6 +123,7 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
             x = entry.x.take(admitted.rows, axis=0)
             ticks = step_bank(shard, bank, x, admitted)
             results = _judge(ticks, admitted, entry.missing, instant.historical)
+            shard.follow_pace(bank, admitted, results.historical)
             shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now)
             remember(shard, bank, admitted, entry.prints, entry.valued, results, now)
             _write(outcome, places[admitted.rows], results)

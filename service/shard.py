@@ -20,7 +20,7 @@ from models.drift import HALF_LIFE
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
 from models.state import Ticks
-from service import phases
+from service import pace, phases
 from service.admission import Admitted
 from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Exceedance, Kind, Opening, alarm_id, named
 from service.align import NEVER
@@ -34,6 +34,8 @@ from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
 Welcome = Callable[[int, LoadedModel], Reason]  # of a run of readings: NONE, or why none of them can be admitted
+MISMATCH: Kind = "sampling_mismatch"
+OF_MODEL: tuple[Kind, ...] = ("process", MISMATCH)  # alarms that end where a machine leaves its model
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,9 @@ class Shard:
         columns["bank"][slot] = NO_BANK
         self._under_way.followed.append((slot, ""))
         phases.store(columns, slot, phases.REST)
-        self._close(self.equipment_table.ids[slot], "process", int(columns["last_time"][slot]))
+        pace.rest(columns, slot)
+        for kind in OF_MODEL:
+            self._close(self.equipment_table.ids[slot], kind, int(columns["last_time"][slot]))
         if bank is None:  # gone before it could be restored
             return
         bank.give_row(int(columns["row"][slot]))
@@ -278,8 +282,29 @@ class Shard:
                     self._close(equipment, "process", phase.last_over)
         self._under_way.rows += len(admitted.rows)
 
+    def follow_pace(self, bank: Bank, admitted: Admitted, historical: Bools) -> None:
+        """Open and close the alarms of machines that send at another interval than their model's; before
+        `follow_alarms`, by which the rows of the record count on."""
+        levels = pace.count(self.columns, admitted, bank.detector.interval)
+        if levels is None:
+            return
+        turns = pace.turning(self.columns, admitted, levels)
+        for machine in np.flatnonzero(turns | self.columns["mismatched"][admitted.machines]).tolist():
+            equipment = self.equipment_table.ids[admitted.machines[machine]]
+            own = self.book.current(equipment, MISMATCH)
+            if not turns[machine] and not (own and own.historical):
+                continue
+            for row, mismatched, transition in pace.walk(self.columns, admitted, levels, machine):
+                time = int(admitted.time[row])
+                if transition == "opened":
+                    own = self._open(bank, equipment, MISMATCH, time, self._under_way.rows + row, bool(historical[row]))
+                if mismatched and own is not None and own.historical and not historical[row]:
+                    self._make_current(own)
+                if transition == "closed":
+                    self._close(equipment, MISMATCH, time)
+
     def _open(self, bank: Bank, equipment: str, kind: Kind, start: int, row: int, historical: bool = False) -> Alarm:
-        name = alarm_id(self.number, self.sequence, row)
+        name = alarm_id(self.number, self.sequence, row, kind)
         alarm = Alarm(name, kind, equipment, bank.model.name, bank.model.version, start, historical=historical)
         self.book.open(alarm)
         self._under_way.alarms.append(alarm)

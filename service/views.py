@@ -85,6 +85,8 @@ class EquipmentDetail(msgspec.Struct):
     p_value: float | None
     alarm: AlarmView | None
     silent: bool
+    interval_seconds: float | None
+    observed_interval_seconds: float | None
     leading: str | None
     statistic: float | None
     sensors: list[SensorView]
@@ -223,6 +225,8 @@ def equipment_detail(shard: Shard, equipment: str) -> EquipmentDetail | None:
         p_value=entry.p_value,
         alarm=alarm_view(alarm) if alarm else None,
         silent=entry.silent,
+        interval_seconds=bank.detector.interval / MICROSECONDS if bank else None,
+        observed_interval_seconds=float(np.median(np.diff(results.time))) / MICROSECONDS if len(results) > 1 else None,
         leading=found.leading if found else None,
         statistic=found.statistic if found else None,
         sensors=sensor_views(bank.detector, found) if bank and found else [],

@@ -53,6 +53,7 @@ LEADING = dict(
 KIND = {
     "process": "The readings of a machine are not as the model expects: scores of 1 and more, again and again.",
     "silent": "A machine has not been heard from for several intervals of its model.",
+    "sampling_mismatch": "A machine sends at another interval than its model was trained at: its scores are of no use.",
 }
 WORDS = {"status": STATUS, "reason": REASON, "flags": FLAGS, "leading": LEADING, "kind": KIND}
 
@@ -78,6 +79,9 @@ FIELDS = {
     "historical": "Whether a reading that was historical opened it, and no other found it open: it is not in the "
     "metrics.",
     "EquipmentDetail.alarm": "The open alarm of kind process, if there is one.",
+    "EquipmentDetail.interval_seconds": "The time between two readings that the model was trained at.",
+    "observed_interval_seconds": f"The median of the times between the last {RING_RESULTS} readings; null before there "
+    "are two.",
     "EquipmentDetail.sensors": "All sensors of the model, in its order; none before the first reading.",
     "scores": f"The last {RING_RESULTS} readings at most, oldest first.",
     "warnings": "Sentences on sensors that no model knows.",

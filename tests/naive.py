@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -128,3 +129,18 @@ def longest_wait(values: list[float]) -> int:
         longest = max(longest, run, 1 if math.isnan(last) else since)
         last, since = value, 0
     return longest
+
+
+def off_pace(times: list[int], interval: int) -> tuple[int, list[tuple[int, int | None]]]:
+    """The count of steps at another pace after the last of some readings, and the alarms (start, end) on the way."""
+    count, alarms, open = 0, [], False
+    for before, time in itertools.pairwise(times):
+        within = 4 * interval <= 5 * (time - before) and 4 * (time - before) <= 5 * interval
+        count = max(count - 1, 0) if within else min(count + 1, 64)
+        if not open and count >= 32:
+            open = True
+            alarms.append((time, None))
+        elif open and count == 0:
+            open = False
+            alarms[-1] = (alarms[-1][0], time)
+    return count, alarms

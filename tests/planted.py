@@ -18,7 +18,7 @@ import numpy as np
 from models import detector, judgement, lmn
 from models.contract import Array
 from service import records, recovery, replay, scoring, shard, snapshot
-from service.alarms import AlarmBook
+from service.alarms import LETTERS, AlarmBook, Kind
 from service.align import NEVER
 from service.consumer import Consumer
 from service.journal import SqliteJournal
@@ -153,9 +153,9 @@ def alarms_numbered_from_the_start(patch: Patch) -> None:
     """Alarm ids count records from the start of the process on: after a restart they are given out again."""
     first: list[int] = []
 
-    def numbered(number: int, sequence: int, row: int) -> str:
+    def numbered(number: int, sequence: int, row: int, kind: Kind) -> str:
         first.append(sequence)
-        return f"{number}-{sequence - first[0] + 1}-{row}"
+        return f"{number}-{sequence - first[0] + 1}-{row}{LETTERS[kind]}"
 
     patch(shard, "alarm_id", numbered)
 

@@ -109,10 +109,11 @@ def sentence(news: News) -> str:
 def kind_word(alarm: AlarmJson) -> str:
     """What kind of alarm, where it is not of the usual one.
 
-    >>> kind_word({"kind": "silent"}), kind_word({"kind": "process"})
-    ('silence alarm', 'alarm')
+    >>> [kind_word({"kind": kind}) for kind in ("silent", "process", "sampling_mismatch")]
+    ['silence alarm', 'alarm', 'interval alarm']
     """
-    return {"process": "alarm", "silent": "silence alarm"}.get(alarm["kind"], f"{alarm['kind']} alarm")
+    words = {"process": "alarm", "silent": "silence alarm", "sampling_mismatch": "interval alarm"}
+    return words.get(alarm["kind"], f"{alarm['kind']} alarm")
 
 
 def sensors_text(sensors: Sequence[dict[str, Any]]) -> str:
