@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Query, Request, Response
@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from service import announce, openapi, reference, views
 from service.addresses import no_address, wrong_method
+from service.alarms import Kind
 from service.body import JSON_TYPES, BodyReader, check_type
 from service.errors import (
     PROBLEM_JSON,
@@ -150,9 +151,7 @@ def _alarm_routes(app: FastAPI, service: Service) -> None:
     async def list_alarms(
         open: bool | None = Query(None, description="Only those that are open, or only those that are closed."),
         equipment: str | None = Query(None, description="Only those of one machine."),
-        kind: Literal["process", "silent", "sampling_mismatch"] | None = Query(
-            None, description="Only those of one kind."
-        ),
+        kind: Kind | None = Query(None, description="Only those of one kind."),
         historical: bool | None = Query(None, description="Only those that are historical, or only the others."),
         limit: int = Query(min(100, page_max), ge=1, le=page_max, description="Entries of the page."),
         offset: int = Query(0, ge=0, le=1_000_000_000, description="Entries before the page."),
