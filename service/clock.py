@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 from models.contract import MICROSECONDS
 
 ClockName = Literal["wall", "event"]
+TimeSource = Literal["event", "offset", "arrival"]  # whose clock counts for the times of a body
 Nanoseconds = Callable[[], int]
 NANOSECONDS = 1_000_000_000 // MICROSECONDS  # in a microsecond
 STEP = 1_000_000_000  # by which a clock was set rather than kept right

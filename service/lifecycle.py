@@ -237,6 +237,8 @@ class Service:
                 equipment_max=given.equipment_max,
                 future=int(given.future_seconds_max * MICROSECONDS) if clock.judges_future else None,
                 historical=int(given.historical_seconds * MICROSECONDS),
+                time_source=given.time_source,
+                sources_max=given.sources_max,
                 silent_intervals=given.silent_intervals,
                 alarms_closed_max=given.alarms_closed_max,
                 warnings_max=given.warnings_per_body_max,

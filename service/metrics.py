@@ -1,7 +1,8 @@
 """Every metric of the service, a sentence each. The Prometheus registry is passed in.
 
 What the shard knows is read when it is asked for; only what passes by is counted here. The number of series depends on
-models, not on machines: no equipment ids, and of the sensors of a model only those that drift most.
+models and sources (`sources_max`), not on machines: no equipment ids, and of the sensors of a model only those that
+drift most.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ SENTENCES: dict[str, str] = {
     "limen_reading_age_seconds": "Time from the event to its score; historical readings are left out.",
     "limen_historical_readings_total": "Readings taken in that were historical: older than the setting "
     "`historical_seconds` says.",
+    "limen_source_clock_offset_seconds": "How far the clock of a source is ahead of ours, by the least delayed of its "
+    "bodies in the last minutes; below 0, it is behind or holds readings back.",
     "limen_queue_readings": "Readings that wait to be scored.",
     "limen_equipment": "Machines with state.",
     "limen_equipment_silent": "Machines that are not heard from any more.",
@@ -188,6 +191,8 @@ class Metrics(Collector):
         )
         yield _counter("limen_unknown_sensor_values_total", (), [((), shard.counters.unknown_values)])
         yield _gauge("limen_equipment", (), [((), len(shard))])
+        offsets = [((name,), offset / MICROSECONDS) for name, offset in shard.sources.offsets()]
+        yield _gauge("limen_source_clock_offset_seconds", ("source",), offsets)
         yield _gauge("limen_equipment_silent", (), [((), shard.silent())])
         keys = [(name, kind) for name in sorted(self._active()) for kind in KINDS]
         opened, standing = shard.counters.alarms, shard.book.open_counts()

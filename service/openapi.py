@@ -14,6 +14,7 @@ from msgspec import Meta
 from service import answer, views, vocabulary
 from service.errors import PROBLEM_JSON
 from service.metrics import READINGS_ROUTE
+from service.sources import SOURCE, SOURCE_HEADER
 from service.status import STATUS_NAMES
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -97,6 +98,13 @@ BODY_EXAMPLES = {
     },
     "columns": _COLUMNS,
     "batches": {"batches": [_COLUMNS, {**_COLUMNS, "equipment": "pump-8"}]},
+}
+SOURCE_PARAMETER = {
+    "name": SOURCE_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Who sends, in place of the address: its clock is measured, and `LIMEN_TIME_SOURCE` names it.",
+    "schema": {"type": "string", "pattern": f"^{SOURCE.pattern}$"},
 }
 _COUNTS = dict.fromkeys(STATUS_NAMES, 0)
 ANSWER_EXAMPLES = {
@@ -188,6 +196,7 @@ def _readings_operation() -> dict[str, Any]:
         "summary": "Score readings",
         "description": "In rows, in columns, or in batches of columns; `Content-Encoding: gzip` is accepted. One bad "
         "reading costs that reading: it is rejected and explained, the others are scored.",
+        "parameters": [SOURCE_PARAMETER],
         "requestBody": {"required": True, "content": json_content(Rows, Columns, Batches, examples=BODY_EXAMPLES)},
         "responses": {str(code): content for code, content in codes.items()},
     }

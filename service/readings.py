@@ -9,16 +9,18 @@ than they are.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from service.answer import encode
-from service.body import JSON_TYPES, BodyReader, check_type, inflate, is_gzip
+from service.body import JSON_TYPES, BodyReader, Headers, check_type, inflate, is_gzip
 from service.errors import Problem
 from service.ingest.json_body import decode
 from service.lifecycle import Service
 from service.respond import send_bytes, send_problem
+from service.sources import source_of
 
 APART_MAX = 2
 
@@ -36,7 +38,8 @@ class ReadingsRoute:
         reader = BodyReader(self.service.in_flight, settings.body_bytes_max, settings.body_seconds_max)
         try:
             self.service.check_ready()
-            content = await self._answer(dict(scope["headers"]), receive, reader)
+            headers = dict(scope["headers"])
+            content = await self._answer(headers, source_of(headers, scope.get("client")), receive, reader)
         except Problem as problem:
             await send_problem(send, problem)
         except ClientDisconnect:
@@ -46,20 +49,21 @@ class ReadingsRoute:
         finally:
             reader.close()
 
-    async def _answer(self, headers: dict[bytes, bytes], receive: Receive, reader: BodyReader) -> bytes:
+    async def _answer(self, headers: Headers, source: str, receive: Receive, reader: BodyReader) -> bytes:
         settings = self.service.settings
         check_type(headers, JSON_TYPES, "application/json")
         packed = is_gzip(headers)
         content = await reader.read(receive, headers)
         apart = packed or len(content) >= settings.thread_bytes_min
         if not apart:
-            outcome = await self.service.consumer.submit(body := decode(content, self.service.limits))
+            body = replace(decode(content, self.service.limits), source=source)
+            outcome = await self.service.consumer.submit(body)
             return encode(body, outcome, settings.errors_per_body_max, settings.warnings_per_body_max)
         async with self._apart:
             if packed:
                 content = await asyncio.to_thread(inflate, content, settings.inflated_bytes_max)
                 reader.hold(len(content))
-            body = await asyncio.to_thread(decode, content, self.service.limits)
+            body = replace(await asyncio.to_thread(decode, content, self.service.limits), source=source)
         del content  # what waits is what it says
         outcome = await self.service.consumer.submit(body)
         return await asyncio.to_thread(

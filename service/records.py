@@ -73,7 +73,8 @@ class Record:
 
     `registered` are (slot, equipment id) met for the first time, `followed` (slot, artifact id) of machines that follow
     another model from here on ("": none), `silenced` slots of machines that fell silent, `alarms` those that opened or
-    closed, `detail` what else there is to say, as JSON has it: by kind."""
+    closed, `detail` what else there is to say, as JSON has it: by kind (readings: `shifts` of bodies whose
+    times are not those that were sent)."""
 
     kind: str
     shard: int

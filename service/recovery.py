@@ -33,6 +33,7 @@ def capture(shard: Shard) -> Snapshot:
         "ids": snapshot.text(msgspec.json.encode(table.ids)),
         "alarms": snapshot.text(shard.book.saved()),
         "configuration": snapshot.text(msgspec.json.encode(shard.configuration)),
+        **({"shifts": snapshot.text(shard.sources.saved())} if shard.sources.shifts else {}),
         **{f"equipment.{name}": array.copy() for name, array in table.columns.saved().items()},
     }
     records: list[BankRecord] = []
@@ -76,6 +77,9 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     if header.shard != shard.number:
         raise SnapshotError(f"the snapshot is of shard {header.shard}; expected {shard.number}")
     ids, alarms, configuration = _ids(arrays, header), _alarms(arrays), _configuration(arrays)
+    shifts: dict[str, dict[str, int]] = (
+        _decoded(arrays, "shifts", dict[str, dict[str, int]]) if "shifts" in arrays else {}
+    )
     columns = snapshot.take(arrays, "equipment.", header.fields, EQUIPMENT_FIELDS, header.equipment)
     notes, banks = [], []
     for record in header.banks:
@@ -88,6 +92,7 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     shard.equipment_table.restore(ids, columns)
     shard.book.restore(alarms)
     shard.configuration = configuration
+    shard.sources.restore(shifts)
     shard.adopt(banks)
     own = shard.columns
     own["generation"][: len(shard)] = -1

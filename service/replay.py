@@ -15,6 +15,7 @@ from service.equipment import NO_BANK
 from service.records import ModelReadings, Record
 from service.scoring import Results, missing_values, remember, step_bank
 from service.shard import Shard
+from service.sources import shifts_in
 
 ModelOf = Callable[[str], LoadedModel | None]  # by artifact id
 
@@ -32,6 +33,7 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
             shard.follow(slot, model)
         elif shard.columns["bank"][slot] != NO_BANK:
             shard.leave(slot)
+    shard.sources.remember(shifts_in(record))
     for readings in record.readings:
         model = model_of(readings.artifact_id)
         if model is None:

@@ -29,6 +29,7 @@ from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
 from service.records import ModelReadings, Record
 from service.ring import Prints
 from service.shard import Shard, ShardLimits
+from service.sources import Shift, told
 from service.status import Flag, Reason, Status
 
 VERDICTS = {
@@ -92,6 +93,9 @@ class Stepped:
 def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None = None) -> Stepped:
     """Admit and score the readings of some bodies; `now` is what the clock says, `received_at` the wall's time."""
     received_at = now if received_at is None else received_at
+    shifts: list[Shift] = []
+    if shard.limits.future is not None:  # else the readings are the clock
+        bodies, shifts = shard.sources.place(bodies, now)
     scored = score(shard, bodies, Instant.of(shard.limits, now, received_at))
     batch, outcome = scored.batch, scored.outcome
     shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))
@@ -103,7 +107,7 @@ def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None
             outcome.reason[lo + refusal.row] = refusal.reason
         warnings = _warnings(outcome.unknown.get(number, ()), shard.limits.warnings_max)
         outcomes.append(outcome.body(lo, hi, body.form == "rows", shard.names, warnings))
-    return Stepped(outcomes, shard.record("readings", scored.now, received_at, scored.kept))
+    return Stepped(outcomes, shard.record("readings", scored.now, received_at, scored.kept, detail=told(shifts)))
 
 
 def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:

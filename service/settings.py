@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from models.manifest import valid_name
-from service.clock import ClockName
+from service.clock import ClockName, TimeSource
 from service.errors import shown
 
 PREFIX = "LIMEN_"
@@ -32,6 +32,7 @@ CHANGE_SCORES = (  # what comes of a reading depends on them: where they change,
     "model_assignments",
     "future_seconds_max",
     "historical_seconds",
+    "time_source",
     "silent_intervals",
     "equipment_max",
 )
@@ -50,6 +51,7 @@ EXPECTED = {
     "model_default": "the name of a model, such as pumps",
     "model_patterns": PAIRS.format("pump-*", "pumps"),
     "model_assignments": PAIRS.format("pump-7", "pumps"),
+    "time_source": f"{PAIRS.format('plc-*', 'offset')}, each to event, offset or arrival",
 }
 
 
@@ -116,6 +118,12 @@ class Settings(BaseSettings):
     historical_seconds: Seconds = Field(
         3_600.0, description="Age from which a reading is `historical`: scored, but its alarms are not counted."
     )
+    time_source: Annotated[dict[str, TimeSource], NoDecode] = Field(
+        {},
+        description="Name patterns of sources to the clock that counts, first match wins:"
+        " `gateway-3=arrival,plc-*=offset`, or JSON; `event` for the others.",
+    )
+    sources_max: Count = Field(100, description="Sources whose clock is measured.")
     silent_intervals: Count = Field(
         5, description="Intervals of its model without a reading until a machine is silent."
     )
@@ -179,7 +187,7 @@ class Settings(BaseSettings):
     def _lower_hosts(cls, hosts: list[str]) -> list[str]:
         return [host.strip("[]").lower() for host in hosts]
 
-    @field_validator("model_patterns", "model_assignments", mode="before")
+    @field_validator("model_patterns", "model_assignments", "time_source", mode="before")
     @classmethod
     def _split_pairs(cls, pairs: Any) -> Any:
         return pairs_from(pairs) if isinstance(pairs, str) else pairs

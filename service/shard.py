@@ -25,11 +25,13 @@ from service.admission import Admitted
 from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Exceedance, Kind, Opening, alarm_id, named
 from service.align import NEVER
 from service.bank import Bank
+from service.clock import TimeSource
 from service.columns import Columns, Index
 from service.configuration import Configuration
 from service.equipment import NO_BANK, EquipmentTable
 from service.records import ModelReadings, Record
 from service.settings import default
+from service.sources import Sources
 from service.status import Reason, Status
 
 Resolve = Callable[[str], LoadedModel | None]
@@ -46,6 +48,8 @@ class ShardLimits:
     equipment_max: int = default("equipment_max")
     future: int | None = int(default("future_seconds_max") * MICROSECONDS)
     historical: int = int(default("historical_seconds") * MICROSECONDS)
+    time_source: Mapping[str, TimeSource] = field(default_factory=dict)
+    sources_max: int = default("sources_max")
     silent_intervals: int = default("silent_intervals")
     alarms_closed_max: int = default("alarms_closed_max")
     warnings_max: int = default("warnings_per_body_max")
@@ -97,6 +101,7 @@ class Shard:
         self.book = AlarmBook(self.limits.alarms_closed_max)
         self.counters = Counters()
         self.configuration = Configuration()  # as recorded
+        self.sources = Sources(self.limits.time_source, self.limits.sources_max)
         self.names: list[str] = []  # of sensors, over all models
         self._name_numbers: dict[str, int] = {}
         self._bank_of: dict[str, Bank] = {}

@@ -76,7 +76,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Header and arrays: `equipment.<field>`, `bank.<number>.<field>`, `drift.<number>.<name>`, and as UTF-8 JSON bytes
-    `ids` (by slot), `alarms` and `configuration`."""
+    `ids` (by slot), `alarms`, `configuration` and, where there are any, `shifts` (of `service/sources.py`)."""
 
     header: Header
     arrays: Arrays

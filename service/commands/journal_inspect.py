@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from models.contract import MICROSECONDS
 from service import configuration, snapshot
 from service.commands.console import facts, progress
 from service.ingest.times import time_texts
@@ -176,7 +177,7 @@ def _head(record: Record) -> Line:
 
 
 def _facts(record: Record, names: dict[int, str]) -> Iterator[str]:
-    if record.detail:
+    if record.kind in ("activate", "settings"):
         yield configuration.summary(record.kind, record.detail)
     if record.registered:
         yield f"new: {_named([name for _, name in record.registered])}"
@@ -190,8 +191,18 @@ def _facts(record: Record, names: dict[int, str]) -> Iterator[str]:
         yield f"{statuses.total():,} readings of {_named(_names(slots, names))}: {counts}"
     if record.silenced:
         yield f"silent: {_named(_names(record.silenced, names))}"
+    if shifts := record.detail.get("shifts"):
+        yield f"taken by another clock: {_named([_shift(source, shift) for source, _, shift in shifts])}"
     for alarm in record.alarms:
         yield f"alarm {alarm.id} of {alarm.equipment} {'opened' if alarm.open else 'closed'}"
+
+
+def _shift(source: str, shift: int) -> str:
+    """
+    >>> _shift("gateway-3", -1_500_000)
+    'gateway-3 -1.500 s'
+    """
+    return f"{source} {shift / MICROSECONDS:+.3f} s"
 
 
 def _names(slots: Iterable[int], names: dict[int, str]) -> list[str]:
@@ -205,7 +216,7 @@ def _named(names: Sequence[str]) -> str:
 
 def machine_lines(record: Record, wanted: set[str], names: dict[int, str]) -> Iterator[Line]:
     """What one record says of some machines."""
-    if record.detail:
+    if record.kind in ("activate", "settings"):
         yield record_line(record, names)
     for slot, artifact_id in record.followed:
         if names.get(slot) in wanted:

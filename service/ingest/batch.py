@@ -72,7 +72,8 @@ class Body:
     """One decoded request: `received` readings, each either in one of `batches` or in `refused`.
 
     `sizes` are the readings of each batch that the sender wrote (columns: one, batches: several), in order, and
-    `owners` their equipment ids: the answer has the same shape. Both are empty for rows."""
+    `owners` their equipment ids: the answer has the same shape. Both are empty for rows. `source` is who sent it ("":
+    nobody knows)."""
 
     form: Form
     received: int
@@ -80,3 +81,4 @@ class Body:
     refused: list[Refusal] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
+    source: str = ""

@@ -17,11 +17,11 @@ from service.errors import shown
 
 EXPECTED = "expected a time with a zone, such as 2026-11-24T00:00:00Z"
 TIME_CHARACTERS_MAX = 64
+TIME_MIN, TIME_MAX = -62_135_596_800_000_000, 253_402_300_799_999_999  # of the years 1 to 9999
 UNIFORM_MIN = 5  # from this many times on, all at once is cheaper than one by one
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_YEAR_1 = -62_135_596_800_000_000
 _DIGITS_TO_0 = bytes.maketrans(b"123456789", b"000000000")
 _TEXT = re.compile(  # what `fromisoformat` takes is wider: any separator, anything behind a NUL
     r"(\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d-?\d)([T ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?( ?(Z|[+-]\d\d(:?\d\d){0,2}))?)?",
@@ -82,7 +82,7 @@ def _parse_uniform(texts: Sequence[str]) -> NDArray[np.int64] | None:
         times = np.frombuffer(buffer, f"S{size}").astype(f"S{size - 1}").astype("M8[us]").view(np.int64)
     except ValueError:
         return None
-    return times if times.min() >= _YEAR_1 else None
+    return times if times.min() >= TIME_MIN else None
 
 
 def time_text(time: int) -> str:

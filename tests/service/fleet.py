@@ -120,9 +120,9 @@ def in_rows(readings: Sequence[tuple[str, int, dict[str, float | None]]]) -> dic
     }
 
 
-def body(found: Any, limits: Limits | None = None) -> Body:
+def body(found: Any, limits: Limits | None = None, source: str = "") -> Body:
     """Decoded as a request would be."""
-    return decode(msgspec.json.encode(found), limits or Limits())
+    return dataclasses.replace(decode(msgspec.json.encode(found), limits or Limits()), source=source)
 
 
 def post(to: Shard, *bodies: Any, now: int = START) -> list[BodyOutcome]:

@@ -63,6 +63,7 @@ def test_patterns_keep_their_order(tmp_path):
         ("prot = 1", "prot (in .*) is no setting; did you mean port?"),
         ("model_default = '../x'", "'../x' cannot be the name of a model"),
         ("model_patterns = {'*' = ''}", "'' cannot be the name of a model"),
+        ("time_source = {'*' = 'sun'}", "setting time_source (in .*) is 'sun'; expected pairs such as plc-[*]=offset"),
         ("log_level = 'loud'", "is 'loud'; expected 'debug', 'info', 'warning' or 'error'"),
         ("clock = 'sun'", "is 'sun'; expected 'wall' or 'event'"),
         ("port = ", "is not TOML"),
@@ -92,6 +93,16 @@ def test_variables_that_cannot_be_read_are_named(monkeypatch):
 def test_pairs_are_given_with_commas_or_as_json(monkeypatch, name, text):
     monkeypatch.setenv(PREFIX + name.upper(), text)
     assert getattr(load(), name) == {"pump-*": "m_plain", "fan-*": "m"}
+
+
+def test_sources_are_given_the_clock_that_counts(monkeypatch):
+    monkeypatch.setenv("LIMEN_TIME_SOURCE", "gateway-3=arrival, plc-*=offset")
+    assert load().time_source == {"gateway-3": "arrival", "plc-*": "offset"}
+    monkeypatch.setenv("LIMEN_TIME_SOURCE", "gateway-3=now")
+    with pytest.raises(
+        SettingsError, match=r"LIMEN_TIME_SOURCE.* is 'now'; expected pairs .* event, offset or arrival"
+    ):
+        load()
 
 
 @pytest.mark.parametrize(
