@@ -5,6 +5,7 @@ POST /v1/readings, where every reading comes in, is in `readings.py`; what becom
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,12 +21,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from service import announce, openapi, reference, views
+from service import announce, openapi, reference, score_history, views
 from service.addresses import no_address, wrong_method
 from service.alarms import Kind
 from service.body import JSON_TYPES, BodyReader, check_type
 from service.errors import (
     PROBLEM_JSON,
+    Conflict,
     InternalError,
     Invalid,
     NoRoute,
@@ -44,6 +46,7 @@ from service.metrics import READINGS_ROUTE, build
 from service.openapi import answers, json_content
 from service.readings import ReadingsRoute
 from service.ring import RING_RESULTS
+from service.score_history import Place, ScoreHistory
 from service.settings import Settings
 from service.thread import in_daemon
 
@@ -51,6 +54,8 @@ ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zi
 ZIP_SCHEMA = {"type": "string", "format": "binary"}
 ACTIVATION_BYTES_MAX = 4096
 MODELS_ROUTE = "/v1/models"
+HISTORIES_MAX = 2  # pages of histories that are read at a time
+DATE_TIME = {"format": "date-time"}
 SCORES = "/scores"  # ends the address of a machine's scores
 
 log = logging.getLogger("limen")
@@ -102,7 +107,9 @@ def _answer(found: msgspec.Struct, status: int = 200) -> Response:
 
 
 def _equipment_routes(app: FastAPI, service: Service) -> None:
-    page_max = service.settings.page_max
+    settings, page_max = service.settings, service.settings.page_max
+    history = ScoreHistory(settings)
+    reading = asyncio.Semaphore(HISTORIES_MAX)
 
     @app.get("/v1/equipment", tags=["equipment"], summary="List machines", responses=answers(views.EquipmentPage))
     async def list_equipment(
@@ -115,15 +122,36 @@ def _equipment_routes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/equipment/{equipment:path}/scores",
         tags=["equipment"],
-        summary="Recent scores of a machine",
-        description=f"The last {RING_RESULTS} readings at most, oldest first.",
-        responses=answers(views.RecentScores, 404),
+        summary="Scores of a machine: the last ones, or its history",
+        description=f"Without parameters, the last {RING_RESULTS} readings at most, oldest first. With any of them, a "
+        "page of the history, oldest first: ask on with `next` as `cursor` until it is null. A page may be empty.",
+        responses=answers(views.RecentScores, 404, 409, 422),
     )
-    async def equipment_scores(equipment: str, request: Request) -> Response:
+    async def equipment_scores(
+        equipment: str,
+        request: Request,
+        first: str | None = Query(None, alias="from", description="First time.", json_schema_extra=DATE_TIME),
+        end: str | None = Query(None, alias="to", description="Time before which to end.", json_schema_extra=DATE_TIME),
+        limit: int | None = Query(None, ge=1, le=page_max, description="Entries of the page."),
+        cursor: str | None = Query(None, description="`next` of the page before."),
+    ) -> Response:
         if not request.scope["raw_path"].endswith(SCORES.encode()):  # its slash is of the id, as %2F
             return await one_equipment(equipment + SCORES, request)
         await service.consumer.settled()
-        return _answer(_known(views.recent_scores(service.shard, equipment), equipment))
+        recent = _known(views.recent_scores(service.shard, equipment), equipment)
+        if all(given is None for given in (first, end, limit, cursor)):
+            return _answer(recent)
+        slot = service.shard.equipment_table.slot(equipment)
+        assert slot is not None
+        wanted = score_history.span(equipment, slot, first, end, limit or min(100, page_max))
+        place = None if cursor is None else Place.parse(cursor)
+        if not settings.journal:
+            raise Conflict(
+                "the history of a machine is in the journal, and the setting journal is false; expected true"
+            )
+        async with reading:
+            entries, following = await in_daemon(partial(history.page, wanted, place))
+        return _answer(views.RecentScores(equipment, entries, following.text() if following else None))
 
     @app.get(
         "/v1/equipment/{equipment:path}",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from models.contract import MICROSECONDS
 from models.diagnosis import Diagnosis, diagnose
@@ -105,10 +106,11 @@ class ScoreEntry(msgspec.Struct):
 
 
 class RecentScores(msgspec.Struct):
-    """The last readings of one machine, oldest first."""
+    """Readings of one machine, oldest first: the last ones, or a page of its history."""
 
     equipment: str
     scores: list[ScoreEntry]
+    next: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ModelVersion(msgspec.Struct):
@@ -248,21 +250,26 @@ def recent_scores(shard: Shard, equipment: str) -> RecentScores | None:
     if slot is None:
         return None
     found = ring.recent(shard.columns, slot)
-    rows = zip(
-        time_texts(found.time) if len(found) else [],
-        found.status.tolist(),
-        found.score.tolist(),
-        found.p_value.tolist(),
-        found.alarm.tolist(),
-        found.reason.tolist(),
-        found.flags.tolist(),
-        strict=True,
-    )
-    entries = [
-        ScoreEntry(time, STATUS_NAMES[status], score, p_value, alarm, REASON_NAMES[reason], flag_names(flags))
-        for time, status, score, p_value, alarm, reason, flags in rows
+    columns = found.status, found.score, found.p_value, found.alarm, found.reason, found.flags
+    return RecentScores(equipment, score_entries(found.time, *columns))
+
+
+def score_entries(
+    time: NDArray[np.int64],
+    status: NDArray[np.uint8],
+    score: NDArray[np.float32],
+    p_value: NDArray[np.float32],
+    alarm: NDArray[np.bool_],
+    reason: NDArray[np.uint8],
+    flags: NDArray[np.uint16],
+) -> list[ScoreEntry]:
+    """What came of some readings (n), one by one."""
+    texts = time_texts(time) if len(time) else []
+    rows = zip(texts, *(column.tolist() for column in (status, score, p_value, alarm, reason, flags)), strict=True)
+    return [
+        ScoreEntry(text, STATUS_NAMES[state], level, share, open_, REASON_NAMES[why], flag_names(bits))
+        for text, state, level, share, open_, why, bits in rows
     ]
-    return RecentScores(equipment, entries)
 
 
 def model_list(registry: Registry) -> ModelList:

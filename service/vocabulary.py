@@ -83,7 +83,9 @@ FIELDS = {
     "observed_interval_seconds": f"The median of the times between the last {RING_RESULTS} readings; null before there "
     "are two.",
     "EquipmentDetail.sensors": "All sensors of the model, in its order; none before the first reading.",
-    "scores": f"The last {RING_RESULTS} readings at most, oldest first.",
+    "scores": f"The last {RING_RESULTS} readings at most, oldest first. With parameters, a page of the history.",
+    "next": "With parameters only: the `cursor` that asks on; null where there is no more. A page without entries may "
+    "have a next one.",
     "warnings": "Sentences on sensors that no model knows.",
     "readings": "How many it concerns.",
     "detail": "Why there is no score, and what to do.",
