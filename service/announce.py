@@ -35,6 +35,13 @@ def started(settings: Settings, registry: Registry, machines: int) -> None:
         log.warning("%s", warning)
 
 
+def ready(address: tuple[str, int]) -> None:
+    """Readings are taken from now on, and where."""
+    host, port = address
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    log.info("listening on %s , explained at %s/docs", url, url)
+
+
 def facts(model: LoadedModel, default: bool) -> dict[str, object]:
     """What a log line on a model holds beside its sentence."""
     manifest = model.manifest

@@ -68,7 +68,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await service.start()
+        service.begin()
         try:
             yield
         finally:
@@ -294,6 +294,8 @@ def _own_routes(app: FastAPI, service: Service) -> None:
         return HTMLResponse(reference.page(app.openapi()), headers={"Content-Security-Policy": reference.POLICY})
 
     def _health(status: str) -> views.Health:
+        if not service.running:
+            return views.Health(status, 0, 0, 0)
         models = len(service.registry.view.active)
         return views.Health(status, models, len(service.shard), service.consumer.queued_readings)
 

@@ -176,6 +176,14 @@ class Stopping(Unavailable):
 class NotReady(Unavailable):
     kind, title = "not-ready", "The service is not ready"
 
+    def __init__(self, detail: str, progress: Mapping[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.progress = progress
+
+    def details(self) -> dict[str, Any]:
+        """The members of the problem document, and how far the start is."""
+        return super().details() | ({} if self.progress is None else {"progress": dict(self.progress)})
+
 
 def tree(root: type[Problem] = Problem) -> Iterator[type[Problem]]:
     """All kinds of problem, each before what is under it."""

@@ -3,6 +3,8 @@
     start: models -> newest snapshot -> journal after it -> consumer -> looks for silence, snapshots now and then
     stop:  take no more -> answer what waits -> snapshot
 
+The start loads in a thread: meanwhile the event loop answers that the service is not ready, and how far it is.
+
 Where the consumer fails, nothing is answered any more and `on_failure` is called: the process has to end, without a
 snapshot of what may not be safe.
 """
@@ -31,9 +33,11 @@ from service.free_space import FreeSpace
 from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
 from service.metrics import Metrics
+from service.progress import Abandoned, Progress
 from service.registry import Registry, RegistryLimits, Routing, View
 from service.settings import JOURNAL, MODELS, SNAPSHOTS, Settings
 from service.shard import Shard, ShardLimits
+from service.thread import in_daemon
 
 log = logging.getLogger("limen")
 
@@ -55,12 +59,15 @@ class Service:
     settings: Settings
     prometheus: CollectorRegistry = field(default_factory=CollectorRegistry)
     on_failure: Callable[[], None] = lambda: None
+    on_ready: Callable[[], None] = lambda: None
     limits: Limits = field(init=False)
     in_flight: InFlight = field(init=False)
     metrics: Metrics = field(init=False)
     followers: Supervisor = field(init=False)
     space: FreeSpace = field(init=False)
     changing_models: asyncio.Lock = field(default_factory=asyncio.Lock)
+    progress: Progress = field(default_factory=Progress)
+    _starting: asyncio.Task[None] | None = None
     _loaded: tuple[Registry, Shard, Clock, Journal] | None = None
     _parts: Parts | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -81,6 +88,11 @@ class Service:
         self.metrics = Metrics(self.prometheus, given.drift_sensors_max)
         self.followers = Supervisor(given)
         self.space = FreeSpace(given.data_dir, given.disk_free_bytes_min)
+
+    @property
+    def running(self) -> bool:
+        """Whether the start is complete."""
+        return self._parts is not None
 
     @property
     def registry(self) -> Registry:
@@ -126,15 +138,40 @@ class Service:
         self.metrics.disk_free = self.space.free
 
     def load(self) -> None:
-        """Read models and state from the data folder, once: before the event loop runs, or in `start`.
+        """Read models and state from the data folder, once.
 
-        ModelError or RegistryError where a model that is to serve cannot be used."""
+        ModelError, RegistryError, JournalError or RecordError where what is there cannot be used."""
         if self._loaded is None:
             self._loaded = self._load()
 
-    async def start(self) -> None:
-        """Begin to consume."""
-        self.load()
+    def begin(self) -> None:
+        """Start while the event loop goes on; `on_ready` is called in the end, or `on_failure`."""
+        self._starting = asyncio.create_task(self._start())
+
+    async def started(self) -> None:
+        """Return when the start is complete; raises why it cannot be."""
+        assert self._starting is not None
+        await asyncio.shield(self._starting)
+
+    def check_started(self) -> None:
+        """Raises what the start failed by; nothing where it did not fail, or was given up for a stop."""
+        starting = self._starting
+        if starting and starting.done() and (error := starting.exception()) and not isinstance(error, Abandoned):
+            raise error
+
+    async def _start(self) -> None:
+        try:
+            await in_daemon(self.load)
+            await self._consume()
+        except Abandoned:
+            raise
+        except BaseException:
+            self.on_failure()
+            raise
+        self.progress.phase = "ready"
+        self.on_ready()
+
+    async def _consume(self) -> None:
         assert self._loaded is not None
         registry, shard, clock, journal = self._loaded
         await self.look_at_space()
@@ -152,9 +189,12 @@ class Service:
 
     async def stop(self) -> None:
         """Answer what waits, then save a snapshot; `on_failure` where it cannot be saved."""
+        self._stopping.set()
+        self.progress.stopping.set()
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         if self._parts is None:
             return
-        self._stopping.set()
         consuming, *others = self._tasks
         await asyncio.gather(*others, return_exceptions=True)  # a snapshot under way is finished, not left to a thread
         self.consumer.stop()
@@ -217,7 +257,11 @@ class Service:
             registry.show(view)
             announce.made_default(view.index.default, before, registry.default)
         journal = self._opened_journal()
-        shard, clock = self._recovered(registry, journal)
+        try:
+            shard, clock = self._recovered(registry, journal)
+        except BaseException:
+            journal.close()
+            raise
         for note in registry.notes:
             log.warning("%s", note)
         announce.started(given, registry, len(shard))
@@ -244,12 +288,14 @@ class Service:
                 warnings_max=given.warnings_per_body_max,
             ),
         )
+        self.progress.enter("snapshot")
         path, notes = recovery.recover(shard, self.snapshots, registry.model_of)
         for note in notes:
             log.warning("%s", note)
         if path is not None:
             log.info("restored %d machines from %s", len(shard), path.name)
-        if replayed := recovery.catch_up(shard, journal, registry.model_of):
+        self.progress.enter("replay", journal.next_sequence - shard.sequence)
+        if replayed := recovery.catch_up(shard, journal, registry.model_of, self.progress.replayed):
             log.info("replayed %d readings from the journal", replayed)
         _go_on(clock, shard)
         return shard, clock
@@ -303,7 +349,7 @@ class Service:
 
     def _started(self) -> Parts:
         if self._parts is None:
-            raise NotReady("the service is starting")
+            raise NotReady(self.progress.sentence(), self.progress.details())
         return self._parts
 
 

@@ -32,6 +32,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "detail": {"type": "string"},
         "field": {"type": "string"},
         "row": {"type": "integer"},
+        "progress": {"type": "object", "description": "While the service starts: how far it is."},
     },
 }
 

@@ -22,6 +22,8 @@ from service.replay import ModelOf, replay
 from service.shard import Shard
 from service.snapshot import Arrays, BankRecord, Header, NewerSnapshot, Snapshot, SnapshotError
 
+Told = Callable[[int, int], None]  # records and readings that are done
+
 log = logging.getLogger("limen")
 
 
@@ -144,10 +146,10 @@ def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) 
     return bank
 
 
-def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[int], None] = lambda done: None) -> int:
+def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Told = lambda records, readings: None) -> int:
     """Replay the records that came after the snapshot; how many readings they hold. `told` is called after each record
-    with the readings so far. JournalError where records are missing, RecordError where one is damaged."""
-    first, done = journal.first_sequence(), 0
+    with the records and readings so far. JournalError where records are missing, RecordError where one is damaged."""
+    first, start, done = journal.first_sequence(), shard.sequence, 0
     if first is not None and shard.sequence < first:
         raise _lost(shard.sequence, first)
     for record in journal.read(shard.sequence):
@@ -155,7 +157,7 @@ def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Callable[[
             raise _lost(shard.sequence, record.sequence)
         replay(shard, record, model_of)
         done += sum(len(readings.time) for readings in record.readings)
-        told(done)
+        told(shard.sequence - start, done)
     shard.counters.alarms.clear()  # those of a replay were counted when they opened
     if shard.sequence < journal.next_sequence:
         raise _lost(shard.sequence, journal.next_sequence)

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 from contextlib import closing
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -37,14 +38,6 @@ log = logging.getLogger("limen")
 
 class Server(uvicorn.Server):
     """uvicorn, but a signal that was obeyed is not raised again: the exit status is 0."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say where."""
-        await super().startup(sockets)
-        for listener in sockets or []:
-            host, port = listener.getsockname()[:2]
-            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            log.info("listening on %s , explained at %s/docs", url, url)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; the second signal cuts the wait for answers short, not the snapshot, which uvicorn would leave out."""
@@ -78,7 +71,6 @@ def serve(settings: Settings) -> int:
     with locked(settings.data_dir), closing(listen(settings.host, settings.port)) as listener:
         check_restored(settings.data_dir)
         service = Service(settings)
-        service.load()
         config = uvicorn.Config(
             create_app(settings, service),
             http=bounded(bounds_of(settings)),
@@ -99,7 +91,9 @@ def serve(settings: Settings) -> int:
             server.should_exit = True
 
         service.on_failure = end
+        service.on_ready = partial(announce.ready, listener.getsockname()[:2])
         server.run(sockets=[listener])
+        service.check_started()
     if failures or not server.started or server.lifespan.should_exit:
         kept = "the next start goes on from the journal" if settings.journal else "what came in since may be lost"
         log.error("not stopped in order: the last snapshot could not be saved; %s", kept)

@@ -151,7 +151,7 @@ class Registered(msgspec.Struct):
 
 
 class Health(msgspec.Struct):
-    """Whether the service works, and what it has."""
+    """Whether the service works, and what it has: nothing while it starts."""
 
     status: str
     models: int

@@ -48,6 +48,7 @@ def run(given: Settings, scenario: Scenario) -> None:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         ):
+            await service.started()
             await scenario(client, service)
 
     asyncio.run(play())

@@ -18,7 +18,8 @@ def is_problem(response: httpx.Response, status: int, kind: str) -> dict[str, An
     """The problem document of a response that is one."""
     assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM_JSON), response.text
     found: dict[str, Any] = response.json()
-    assert {"type", "title", "status", "detail"} <= set(found) <= {"type", "title", "status", "detail", "field", "row"}
+    more = {"field", "row"} | ({"progress"} if kind == "not-ready" else set())
+    assert {"type", "title", "status", "detail"} <= set(found) <= {"type", "title", "status", "detail", *more}
     assert (found["type"], found["status"]) == (f"/docs#{kind}", status)
     return found
 
