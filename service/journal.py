@@ -16,14 +16,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from service import records
 from service.journal_end import EndMark, check_end, code_of, unusable
-from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, copy_moment, first_of, read_records
+from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, copy_moment, first_of, last_of, read_records
 from service.records import Record
 
 __all__ = ["Journal", "JournalError", "SqliteJournal", "Unjournaled"]
@@ -137,11 +137,9 @@ class SqliteJournal:
         self._log = path.with_name(path.name + "-wal")
         self._written = 0  # bytes since the log was moved into the database
         check_end(path)
-        self._connection = _open(path, shard)
-        (last,) = self._connection.execute("SELECT max(sequence) FROM record").fetchone()
-        (kept,) = self._connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
-        self._next = max((last or 0) + 1, int(kept))
-        self._end = EndMark(path, self._next - 1)
+        self._connection, last = _open(path, shard)
+        self._next = last + 1
+        self._end = EndMark(path, last)
 
     @property
     def next_sequence(self) -> int:
@@ -188,13 +186,22 @@ class SqliteJournal:
         )  # fmt: skip
 
     def read(self, first: int = 1) -> Iterator[Record]:
-        """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown."""
-        with closing(_connect(self.path)) as connection:
+        """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown.
+        JournalError where the file around them is damaged."""
+        with self._reading() as connection:
             yield from read_records(connection, self.shard, first)
 
     def first_sequence(self) -> int | None:
-        with closing(_connect(self.path)) as connection:
+        with self._reading() as connection:
             return first_of(connection)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with closing(_connect(self.path)) as connection:
+            try:
+                yield connection
+            except sqlite3.DatabaseError as error:
+                raise unusable(self.path, error) from None
 
     def prune(self, before: int) -> int:
         removed = 0
@@ -222,7 +229,7 @@ class SqliteJournal:
     def bytes_used(self) -> int:
         """Bytes of all records, those that are only in the log included. What was freed is not counted, it is used
         again; nor is what the log still holds of older states."""
-        with closing(_connect(self.path)) as connection:
+        with self._reading() as connection:
             pages, free, size = (
                 int(connection.execute(f"PRAGMA {name}").fetchone()[0])
                 for name in ("page_count", "freelist_count", "page_size")
@@ -286,7 +293,8 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0")
 
 
-def _open(path: Path, shard: int) -> sqlite3.Connection:
+def _open(path: Path, shard: int) -> tuple[sqlite3.Connection, int]:
+    """The database, brought up to date, and the last record in it."""
     make_folder(path.parent)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -297,13 +305,13 @@ def _open(path: Path, shard: int) -> sqlite3.Connection:
         (own,) = connection.execute("SELECT value FROM journal WHERE name = 'shard'").fetchone()
         if own != str(shard):
             raise JournalError(f"{path} is the journal of shard {own}; expected {shard}")
+        return connection, last_of(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise unusable(path, error) from None
     except JournalError:
         connection.close()
         raise
-    return connection
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

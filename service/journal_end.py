@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from models.disk import write_durably
-from service.journal_reader import JournalError
+from service.journal_reader import JournalError, last_of
 
 LAST = re.compile(rb"(\d{20}) ([0-9a-f]{16})\n")
 
@@ -96,10 +96,8 @@ def _last(path: Path) -> int:
             (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema WHERE type = 'table'").fetchone()
             if not tables:  # their creation is in the log, too
                 return 0
-            (last,) = connection.execute("SELECT max(sequence) FROM record").fetchone()
-            (kept,) = connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
-            return max(last or 0, int(kept) - 1)
-    except (sqlite3.DatabaseError, TypeError, ValueError) as error:
+            return last_of(connection)
+    except sqlite3.DatabaseError as error:
         raise unusable(path, error) from None
 
 

@@ -23,6 +23,7 @@ COPY_PAGES = 1024  # copied at once
 READ_RECORDS, READ_BYTES = 256, 4 * 1024 * 1024  # read at once
 
 Row = tuple[Any, ...]
+ROW = (int, str, int, int, str, bytes, bytes)  # types of a row that is whole
 
 
 class JournalError(ValueError):
@@ -65,8 +66,7 @@ class JournalFile:
                 raise OlderJournal(f"{path} has schema {found}; limen serve brings it to {SCHEMA} at its start")
             if found != SCHEMA:
                 raise JournalError(f"{path} has schema {found}; this program reads {SCHEMA}")
-            (shard,) = connection.execute("SELECT value FROM journal WHERE name = 'shard'").fetchone()
-        self.shard = int(shard)
+            self.shard = number_of(connection, "shard")
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
@@ -106,9 +106,7 @@ class JournalFile:
 
     def last_sequence(self) -> int:
         with self._opened() as connection:
-            (last,) = connection.execute("SELECT max(sequence) FROM record").fetchone()
-            (kept,) = connection.execute("SELECT value FROM journal WHERE name = 'next_sequence'").fetchone()
-            return max(last or 0, int(kept) - 1)
+            return last_of(connection)
 
     def sequence_at(self, received_at: int) -> int:
         query = "SELECT sequence FROM record WHERE received_at >= ? ORDER BY received_at, sequence LIMIT 1"
@@ -140,6 +138,21 @@ def first_of(connection: sqlite3.Connection) -> int | None:
     """The oldest record; None where there is none."""
     (first,) = connection.execute("SELECT min(sequence) FROM record").fetchone()
     return None if first is None else int(first)
+
+
+def last_of(connection: sqlite3.Connection) -> int:
+    """The newest record, those that were removed among them; 0 where there was none."""
+    (last,) = connection.execute("SELECT max(sequence) FROM record").fetchone()
+    return max(last or 0, number_of(connection, "next_sequence") - 1)
+
+
+def number_of(connection: sqlite3.Connection, name: str) -> int:
+    """A number that the journal keeps beside its records."""
+    found = connection.execute("SELECT value FROM journal WHERE name = ?", (name,)).fetchone()
+    try:
+        return int(found[0])
+    except (TypeError, ValueError):
+        raise sqlite3.DatabaseError(f"its {name} is no number") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +191,10 @@ def examine_records(connection: sqlite3.Connection, shard: int, first: int) -> I
 
 def _examined(row: Row, shard: int) -> Examined:
     sequence, kind, version, received_at, engine, checksum, payload = row
-    if records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum:
+    if (
+        tuple(map(type, row)) != ROW
+        or records.checksum(kind, version, shard, sequence, received_at, engine, payload) != checksum
+    ):
         return _troubled(row, f"record {sequence} does not match its checksum; it is damaged")
     if version != records.VERSION:
         return _troubled(row, f"record {sequence} has version {version}; this program reads {records.VERSION}")
@@ -191,19 +207,20 @@ def _examined(row: Row, shard: int) -> Examined:
 
 def _troubled(row: Row, trouble: str, after_gap: bool = False) -> Examined:
     sequence, kind, _, received_at, engine, _, payload = row
-    return Examined(sequence, kind, received_at, engine, len(payload), None, trouble, after_gap)
+    return Examined(sequence, kind, received_at, engine, len(payload or b""), None, trouble, after_gap)
 
 
 def _page(connection: sqlite3.Connection, first: int) -> list[Row]:
     """Rows of some records from `first` on, read in one go; none where there is no more."""
     query = "SELECT sequence, kind, version, received_at, engine, checksum, payload FROM record"
+    connection.text_factory = lambda text: text.decode(errors="replace")  # what is damaged does not match its checksum
     page, size = [], 0
     with closing(
         connection.execute(f"{query} WHERE sequence >= ? ORDER BY sequence LIMIT ?", (first, READ_RECORDS))
     ) as rows:
         for row in rows:
             page.append(row)
-            size += len(row[-1])
+            size += len(row[-1] or b"")
             if size >= READ_BYTES:
                 break
     return page

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,11 +43,18 @@ class RegistryError(ValueError):
 
 
 class ActiveIndex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `index.json` holds: `active` version by model, `default` model ("" where there is none)."""
+    """What `index.json` holds: `active` version by model, `default` model ("" where there is none). A file that says
+    `sha256` is held to it."""
 
     format: int = FORMAT
     default: str = ""
     active: dict[str, int] = {}
+    sha256: str | None = None
+
+    def sealed(self) -> ActiveIndex:
+        """The same with its checksum."""
+        bare = msgspec.structs.replace(self, sha256=None)
+        return msgspec.structs.replace(self, sha256=hashlib.sha256(msgspec.json.encode(bare)).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +235,7 @@ class Registry:
     def _written(self, name: str, number: int, model: LoadedModel, default: str, view: View | None = None) -> View:
         """Write the index with another active version."""
         view = view or self.view
-        index = ActiveIndex(FORMAT, default, {**view.index.active, name: number})
+        index = ActiveIndex(FORMAT, default, {**view.index.active, name: number}).sealed()
         with _room_for("the index of the models"):
             write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
         return View(index, view.versions, {**view.active, name: model})
@@ -271,10 +279,13 @@ def read_index(folder: Path) -> ActiveIndex:
         return ActiveIndex()
     try:
         index = msgspec.json.decode(path.read_bytes(), type=ActiveIndex)
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
         raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
     if index.format != FORMAT:
         raise RegistryError(f"{path} has format {index.format}; this program reads format {FORMAT}")
+    if index.sha256 is not None and index != index.sealed():
+        hint = "put it back from a backup; where it was changed by hand, take its sha256 out"
+        raise RegistryError(f"{path} does not match its checksum; {hint}")
     return index
 
 
