@@ -95,7 +95,7 @@ def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None
     received_at = now if received_at is None else received_at
     shifts: list[Shift] = []
     if shard.limits.future is not None:  # else the readings are the clock
-        bodies, shifts = shard.sources.place(bodies, now)
+        bodies, shifts = shard.sources.place(bodies, max(now, received_at))
     scored = score(shard, bodies, Instant.of(shard.limits, now, received_at))
     batch, outcome = scored.batch, scored.outcome
     shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))

@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         description="Name patterns of sources to the clock that counts, first match wins:"
         " `gateway-3=arrival,plc-*=offset`, or JSON; `event` for the others.",
     )
-    sources_max: Count = Field(100, description="Sources whose clock is measured.")
+    sources_max: Count = Field(100, description="Sources whose clock is measured, and whose bodies are remembered.")
     silent_intervals: Count = Field(
         5, description="Intervals of its model without a reading until a machine is silent."
     )

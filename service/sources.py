@@ -1,9 +1,10 @@
 """Where bodies come from, how far the clocks there are from ours, and by which clock the times of a body are taken.
 
 The clock of a source is as far ahead of ours as the newest event time of its least delayed body is ahead of the moment
-at which that body comes in. Delay only makes it look further behind, so the greatest difference counts. A clock that is
-further ahead than known is believed at the second body that says so (at the first of all, at once), one that is further
-behind where the greatest of two windows agree: what a backlog looks like while it goes over is not that.
+at which that body comes in. That is by the computer's clock or the one that the service lives by, whichever is later.
+Delay only makes a clock look further behind, so the greatest difference counts. A clock that is further ahead than
+known is believed at the second body that says so (at the first of all, at once), one that is further behind where the
+greatest of two windows agree: what a backlog looks like while it goes over is not that.
 
 A body that is sent again must come to the same times, or nothing of it would be known again: what the last bodies of
 each source were shifted by is remembered by a digest of their content, recorded with their readings, and replayed.

@@ -1,5 +1,5 @@
 """A gateway that was offline for a day sends all of it at once, in large bodies: machines that were read every second
-and machines that were read every minute."""
+and machines that were read every minute. All of it is scored, and no alarm of it counts."""
 
 from __future__ import annotations
 
@@ -86,10 +86,16 @@ def test_a_day_of_a_gateway_is_scored_in_order_in_flat_memory(tmp_path: Path) ->
             answer = service.post(body)
             for batch in answer["batches"]:
                 found[batch["equipment"]] += figures(batch)
+                assert all("historical" in flags for flags in batch["flags"])
             assert answer["received"] == answer["scored"] + answer["warming"] + answer["unscored"]
             held.append(service.footprint.resident)
         assert max(held) - held[len(held) // 4] < RESIDENT_MORE_MAX, held
         assert service.client.get("/health/ready").json()["equipment"] == len(machines)
+        alarms = {
+            flag: service.client.get(f"/v1/alarms?historical={flag}").json()["total"] for flag in ("true", "false")
+        }
+        assert alarms["true"] > MINUTE_MACHINES
+        assert alarms["false"] == 0, "nobody is told of what happened a day ago"
         service.end()
     assert "Traceback" not in said[0]
     detectors = {

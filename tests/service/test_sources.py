@@ -12,6 +12,7 @@ import pytest
 
 from models.backfill import score_series
 from service import recovery
+from service.commands.journal_inspect import record_line
 from service.errors import BadRequest
 from service.ingest.batch import Body
 from service.ingest.times import TIME_MAX, TIME_MIN, parse_time
@@ -112,6 +113,17 @@ def test_by_arrival_the_newest_reading_of_a_body_is_of_now() -> None:
     assert not np.r_[one.flags, two.flags].any(), "it is not of long ago"
 
 
+@pytest.mark.parametrize("ahead", [86_400, -86_400])
+def test_arrival_is_by_the_later_of_the_two_clocks(ahead: int) -> None:
+    shard = fleet.shard(MODEL, limits=LIMITS)
+    take(shard, sent(0, 5, "gate-3"), at=20)
+    wall = START + (21 + ahead) * SECOND
+    (part,) = step(shard, [sent(5, 1, "gate-3")], START + 21 * SECOND, wall).record.readings
+    assert part.time.tolist() == [START + (21 + max(ahead, 0)) * SECOND]
+    (again,) = step(shard, [sent(5, 1, "gate-3")], START + 30 * SECOND, wall + 9 * SECOND).outcomes
+    assert statuses(again) == ["duplicate"]
+
+
 def test_by_offset_times_are_taken_back_by_what_the_clock_is_ahead() -> None:
     shard = fleet.shard(MODEL, limits=LIMITS)
     outcomes = [take(shard, sent(n, 5, "plc", off=2 * HOUR), at=n + 4).outcomes[0] for n in (0, 5, 10)]
@@ -204,6 +216,7 @@ def test_what_bodies_were_shifted_by_is_recorded_and_replayed() -> None:
         assert len(record.detail["shifts"]) == 2
         replay(again, record, lambda artifact_id: MODEL)
     compare_states(recovery.capture(again), recovery.capture(shard))
+    assert "taken by another clock: gate-3 +5.000 s, plc -3595.000 s" in record_line(records[0], {})["text"]
     for source, equipment, off in (("gate-3", "p", 0), ("plc", "q", HOUR)):
         outcome = take(again, sent(15, 5, source, off, equipment), at=99).outcomes[0]
         assert statuses(outcome) == ["duplicate"] * 5
