@@ -67,8 +67,9 @@ class Journal(Protocol):
         """Number records from `sequence` on, where a snapshot is ahead of the journal."""
         ...
 
-    def prune(self, before: int) -> int:
-        """Remove records older than sequence `before`; how many there were."""
+    def prune(self, before: int, bytes_max: int = 0) -> int:
+        """Remove records older than sequence `before`, oldest first, until those that are left take no more than
+        `bytes_max`; how many there were."""
         ...
 
     def bytes_used(self) -> int:
@@ -106,7 +107,7 @@ class Unjournaled:
     def skip_to(self, sequence: int) -> None:
         self._next = max(self._next, sequence)
 
-    def prune(self, before: int) -> int:
+    def prune(self, before: int, bytes_max: int = 0) -> int:
         return 0
 
     def bytes_used(self) -> int:
@@ -203,9 +204,12 @@ class SqliteJournal:
             except sqlite3.DatabaseError as error:
                 raise unusable(self.path, error) from None
 
-    def prune(self, before: int) -> int:
+    def prune(self, before: int, bytes_max: int = 0) -> int:
         removed = 0
-        while part := self._writer.submit(self._prune_some, before).result():
+        while self.bytes_used() > bytes_max:
+            part = self._writer.submit(self._prune_some, before).result()
+            if not part:
+                break
             removed += part
             time.sleep(PRUNE_PAUSE_SECONDS)  # what waits to be written goes first
         return removed

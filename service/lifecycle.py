@@ -222,14 +222,13 @@ class Service:
             log.error("no records could be removed from the journal: %s", error)
 
     def _prune(self) -> None:
-        """Remove records that no kept snapshot needs, where the journal is over its bound."""
-        journal = self.consumer.journal
-        if journal.bytes_used() > self.settings.journal_bytes_max:
+        """Remove the oldest records that no kept snapshot needs, as far as the journal is over its bound."""
+        journal, bytes_max = self.consumer.journal, self.settings.journal_bytes_max
+        if journal.bytes_used() > bytes_max:
             oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(self.snapshots))
             unread = [place.position + 1 for place in self.followers.places().values()]
-            removed = journal.prune(min([oldest, *unread]))
-            if unread and journal.bytes_used() > self.settings.journal_bytes_max:  # the bound goes before followers
-                removed += journal.prune(oldest)
+            removed = journal.prune(min([oldest, *unread]), bytes_max)
+            removed += journal.prune(oldest, bytes_max)  # the bound goes before followers
             log.info("removed %d records from the journal, which is over journal_bytes_max", removed)
 
     async def show_models(self, view: View) -> None:

@@ -136,8 +136,8 @@ class Settings(BaseSettings):
     journal: bool = Field(
         True, description="Every reading on disk before it is answered; false: only snapshots, for measuring."
     )
-    journal_bytes_max: Count = Field(
-        500_000_000, description="Bytes of the journal, beyond which records that no kept snapshot needs are removed."
+    journal_bytes_max: Bytes = Field(
+        500_000_000, description="Bytes of the journal, beyond which the oldest records go that no kept snapshot needs."
     )
     history: bool = Field(
         False, description="Export readings and results as Parquet into `history/` of the data folder, day by day."

@@ -184,7 +184,7 @@ def record_without_its_last_reading(patch: Patch) -> None:
 def one_record_too_many_pruned(patch: Patch) -> None:
     """Where records are removed, the first one that the older snapshot needs goes too."""
     prune = SqliteJournal.prune
-    patch(SqliteJournal, "prune", lambda self, before: prune(self, before + 1))
+    patch(SqliteJournal, "prune", lambda self, before, *bound: prune(self, before + 1, *bound))
 
 
 PLANTED: dict[str, Callable[[Patch], None]] = {

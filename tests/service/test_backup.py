@@ -26,6 +26,7 @@ from service.lock import check_restored, locked
 from service.settings import JOURNAL, SettingsError
 from service.verification import verify
 from tests.service.commandline import ROOT, limen, process, refused
+from tests.service.followers.test_history_export import Plant
 from tests.service.running import columns, run, settings
 
 
@@ -51,6 +52,30 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data(once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(once, tmp_path / "data")
+
+
+def test_after_a_restore_the_history_begins_anew_with_what_the_journal_has(tmp_path: Path) -> None:
+    """What was exported, and how far a follower was, is of a future that is no more: it is put aside with the rest."""
+    plant = Plant(tmp_path / "data")
+    plant.post("a", -20, 10)
+    back_up(tmp_path / "data", tmp_path / "backup")
+    plant.post("a", -10, 10)
+    plant.post("b", 7200, 1)
+    plant.follow()
+    assert plant.rows() == [("a", second) for second in range(-20, 0)]
+    plant.follower.store.close()
+    plant.journal.close()
+    _, aside = restore(tmp_path / "backup", tmp_path / "data", force=True)
+    assert aside is not None
+    assert (aside / "followers" / "history.sqlite").is_file()
+    assert list((aside / "history").glob("*/*.parquet"))
+    again = Plant(tmp_path / "data")
+    assert again.follower.store.place.position == 0
+    again.post("b", 7200, 1)
+    again.follow()
+    assert again.rows() == [("a", second) for second in range(-20, -10)]
+    again.follower.store.close()
+    again.journal.close()
 
 
 def state(folder: Path) -> dict[str, bytes]:

@@ -127,6 +127,18 @@ def test_pruned_records_are_gone_and_their_numbers_are_not_given_again(path: Pat
     other.close()
 
 
+def test_no_more_records_are_removed_than_the_bound_asks_for(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PRUNE_RECORDS", 10)
+    write(journal, *range(1, 1_000))
+    bound = journal.bytes_used() * 2 // 3
+    removed = journal.prune(990, bound)
+    assert bound * 0.8 < journal.bytes_used() <= bound
+    assert journal.first_sequence() == removed + 1 < 700
+    assert journal.prune(990, bound) == 0
+
+
 def test_numbers_that_were_left_out_are_not_given_after_records_were_removed(
     path: Path, journal: SqliteJournal
 ) -> None:

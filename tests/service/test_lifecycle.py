@@ -198,8 +198,7 @@ def test_what_a_follower_has_not_read_goes_only_where_the_bound_would_be_broken(
             await service.save()
         journal = service.consumer.journal
         oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(service.snapshots))
-        told = iter(sizes)
-        monkeypatch.setattr(journal, "bytes_used", lambda: next(told))
+        monkeypatch.setattr(journal, "bytes_used", lambda: sizes[journal.first_sequence() != 1])
         monkeypatch.setattr(service.followers, "places", lambda: {"history": Place(1, 0)})
         service._prune()
         assert journal.first_sequence() == (2 if sizes[1] == 0 else oldest)
@@ -212,7 +211,7 @@ def test_what_a_follower_has_not_read_goes_only_where_the_bound_would_be_broken(
 def test_a_snapshot_is_saved_where_records_cannot_be_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(journal: SqliteJournal, before: int) -> int:
+    def fail(journal: SqliteJournal, before: int, bytes_max: int) -> int:
         raise sqlite3.OperationalError("database or disk is full")
 
     ended: list[bool] = []

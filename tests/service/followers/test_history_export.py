@@ -12,7 +12,7 @@ import pytest
 
 from models.artifact import LoadedModel
 from models.contract import MICROSECONDS
-from service import history
+from service import history, recovery
 from service.followers.follow import advance
 from service.followers.history import HistoryExport
 from service.followers.store import Place
@@ -37,11 +37,13 @@ class Plant:
 
     def __init__(self, folder: Path) -> None:
         registry = Registry(folder / MODELS)
-        registry.show(registry.installation(model_folder()))
+        if not registry.default:
+            registry.show(registry.installation(model_folder()))
         self.model: LoadedModel = registry.resolve("a")  # type: ignore[assignment]
         self.settings = Settings(data_dir=folder, clock="event", history=True, history_delay_seconds=3600.0)
         self.shard = Shard(registry.resolve, ANY_TIME)
         self.journal = SqliteJournal(folder / JOURNAL)
+        recovery.catch_up(self.shard, self.journal, registry.model_of)
         self.follower = HistoryExport(self.settings)
         self.reader = JournalFile(folder / JOURNAL)
 
