@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from service import snapshot
+from service.journal import JournalError, SqliteJournal
 from service.settings import JOURNAL
-from tests.damage import INDEX, LOG, MARK, Damage, by_chance, files, what_comes_of
+from service.snapshot import Snapshot
+from tests.damage import INDEX, LOG, MARK, Damage, by_chance, files, killed, start, what_comes_of, whole
+from tests.uninterrupted import compare_states
 
 PLACES, PLACES_LONG = 30, 1_000  # in each file
 PAGE, FRAME, LOG_HEADER = 4096, 4096 + 24, 32
@@ -105,3 +111,68 @@ def sweep(folder: Path, file: int, places: int, seed: int, without_snapshots: bo
             error.add_note(str(damage))
             raise
         shutil.rmtree(folder / "sweep")
+
+
+# -- snapshots that cannot be used -------------------------------------------------------------------------------------
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def half_written(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def left_before_its_name(path: Path) -> None:
+    half_written(path)
+    path.rename(path.with_name(f".{path.name}.partial"))
+
+
+def of_a_newer_program(path: Path) -> None:
+    found = snapshot.read(path)
+    header = msgspec.structs.replace(found.header, format=snapshot.FORMAT + 1)
+    snapshot.write(path.parent, Snapshot(header, found.arrays))
+
+
+UNUSABLE = [removed, half_written, left_before_its_name, of_a_newer_program]
+
+
+def folder_with(tmp_path: Path, spoil: Callable[[Path], None], count: int, pruned: bool) -> Path:
+    """A data folder whose newest snapshots, so many, are spoilt; `pruned`: without the records that they hold."""
+    folder = shutil.copytree(killed(), tmp_path / "data")
+    if pruned:
+        with closing(SqliteJournal(folder / JOURNAL)) as journal:
+            journal.prune(min(map(snapshot.sequence_of, snapshot.paths(folder / "snapshots"))))
+    for path in snapshot.paths(folder / "snapshots")[:count]:
+        spoil(path)
+    return folder
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+@pytest.mark.parametrize("spoil", UNUSABLE)
+def test_where_the_newest_snapshot_cannot_be_used_the_one_before_it_leads_to_the_same_state(
+    tmp_path: Path, spoil: Callable[[Path], None], pruned: bool
+) -> None:
+    state, _ = start(folder_with(tmp_path, spoil, 1, pruned))
+    compare_states(state, whole()[0])
+
+
+@pytest.mark.parametrize("spoil", UNUSABLE)
+def test_where_no_snapshot_can_be_used_the_journal_alone_leads_to_the_same_state(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    state, _ = start(folder_with(tmp_path, spoil, 2, pruned=False))
+    compare_states(state, whole()[0])
+
+
+@pytest.mark.parametrize("spoil", UNUSABLE)
+def test_where_no_snapshot_can_be_used_and_records_were_removed_a_start_says_which_and_ends(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder = folder_with(tmp_path, spoil, 2, pruned=True)
+    for _ in range(2):
+        with pytest.raises(
+            JournalError, match=r"^records 1 to 8 are neither in a snapshot nor in the journal: put back the snapshots"
+        ):
+            start(folder)

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from service import snapshot
-from tests.crash import SETTINGS
 from tests.faults import DATABASE, LOG, Disk, Fault, Lives, bounded_files, can_inject, injected
 from tests.service.running import columns, model_folder
 from tests.service.test_serve import process
@@ -121,7 +120,7 @@ def test_a_log_that_may_not_grow_ends_the_service_and_the_next_one_goes_on_unhar
 @pytest.mark.prove
 def test_a_full_disk_ends_the_service_and_once_there_is_room_the_next_one_goes_on_unharmed(tmp_path: Path) -> None:
     disk, found = Disk(tmp_path / "data"), plant(6)
-    lives = Lives(disk.folder, found, {**SETTINGS, "LIMEN_SNAPSHOT_READINGS_MAX": "2000"})
+    lives = Lives(disk.folder, found, {**OFTEN, "LIMEN_DISK_FREE_BYTES_MIN": "0"})
 
     async def play() -> None:
         for size in (700_000, 1_300_000):
