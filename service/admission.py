@@ -91,7 +91,7 @@ def admit(
 ) -> Admission:
     """Align readings, given in order of arrival: `slots`, `time`, `prints` (n,). Readings beyond `horizon` are future;
     `valued` (n,) are those with any value (None: all), `marks` are asked for where readings are not in order."""
-    order = _by_machine(slots, columns.used)
+    order = by_machine(slots, columns.used)
     before = time_before(columns, slots[order], time[order])
     ordered = in_order(time[order], before, horizon)
     admission = Admission(_NOTHING)
@@ -102,7 +102,7 @@ def admit(
     return admission
 
 
-def _by_machine(slots: Index, used: int) -> Index:
+def by_machine(slots: Index, used: int) -> Index:
     """Readings sorted by machine, each machine's in order of arrival."""
     if len(slots) == 1:
         return np.zeros(1, np.intp)

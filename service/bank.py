@@ -120,6 +120,19 @@ class Bank:
                 if count.any():
                     yield part.bodies[block], [sensors[i] for i in columns[count > 0].tolist()], int(count.sum())
 
+    def given(self, batch: MicroBatch, flat: Index) -> NDArray[np.bool_] | None:
+        """(n, d) sensors of the model that the readings `flat` came with, if only to say that they have no value; None
+        where all came with all."""
+        parts = [(self.mapping(sensors), part) for sensors, part in batch.parts.items()]
+        if all(mapping.complete and not part.absent for mapping, part in parts):
+            return None
+        given = np.zeros((batch.readings, len(self.detector.sensors)), np.bool_)
+        for mapping, part in parts:
+            for block, (lo, hi) in enumerate(part.flat):
+                absent = part.absent.get(block)
+                given[lo:hi, mapping.sensors] = True if absent is None else ~absent[:, mapping.columns]
+        return given[flat]
+
     def collect(self, batch: MicroBatch, flat: Index) -> Floats:
         """(n, d) values of the sensors of the model for the readings `flat`, NaN where a body does not have one."""
         if len(batch.parts) == 1 and len(flat) == batch.readings and batch.arrival is None:

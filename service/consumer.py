@@ -129,10 +129,10 @@ class Consumer:
         self.check()
 
     async def sweep(self) -> None:
-        """Look for silent machines; their alarms become safe like any record."""
+        """Look for what is due by the clock; it becomes safe like any record."""
         async with self._writing:
             self.check()
-            record = self.shard.sweep(self.clock.now(), self._wall.now())
+            record = scoring.look(self.shard, self.clock.now(), self._wall.now())
             if record is not None:
                 await self._make_safe(record)
 

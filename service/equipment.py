@@ -27,6 +27,8 @@ EQUIPMENT_FIELDS = {
     "row": Field("int32"),  # in that bank
     "centre": Field("int32"),  # row of the model's means for this machine
     "generation": Field("int32", (), -1),  # of the assignments when `bank` was last looked up
+    "joined": Field("bool"),  # its sensors come as points, which are joined to ticks
+    "waits": Field("bool"),  # some of its ticks are not closed yet
     "silent": Field("bool"),  # an alarm of kind silent is open
     **PACE_FIELDS,
     **PHASE_FIELDS,

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from models.contract import MICROSECONDS
 from service import announce, free_space, recovery, snapshot
 from service.align import NEVER
+from service.assembly import Window
 from service.body import InFlight
 from service.clock import Clock, EventClock, SteadyClock, make_clock
 from service.configuration import Change, changes, configured
@@ -32,11 +33,12 @@ from service.followers.supervisor import Supervisor
 from service.free_space import FreeSpace
 from service.ingest.batch import Limits
 from service.journal import Journal, SqliteJournal, Unjournaled
+from service.limits import ShardLimits
 from service.metrics import Metrics
 from service.progress import Abandoned, Progress
 from service.registry import Registry, RegistryLimits, Routing, View
 from service.settings import JOURNAL, MODELS, SNAPSHOTS, Settings
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from service.thread import in_daemon
 
 log = logging.getLogger("limen")
@@ -283,6 +285,9 @@ class Service:
                 time_source=given.time_source,
                 sources_max=given.sources_max,
                 silent_intervals=given.silent_intervals,
+                window=Window(int(given.reorder_seconds * MICROSECONDS), given.held_ticks_max),
+                join=tuple(given.join),
+                join_age=int(given.join_age_seconds * MICROSECONDS),
                 alarms_closed_max=given.alarms_closed_max,
                 warnings_max=given.warnings_per_body_max,
             ),
@@ -320,8 +325,8 @@ class Service:
                 log.error("no snapshot could be saved: %s", error, exc_info=told)
 
     async def _keep_looking(self) -> None:
-        """Looks for silent machines."""
-        while await self._goes_on_after(self.settings.silent_check_seconds):
+        """Looks for what is due by the clock: ticks that waited, and machines that fell silent."""
+        while await self._goes_on_after(self.settings.look_seconds):
             await self.consumer.sweep()
 
     async def _keep_room(self) -> None:

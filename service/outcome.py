@@ -79,6 +79,15 @@ class Outcome:
         self.status[places] = Status.REJECTED
         self.reason[places] = reason
 
+    def extend(self, count: int) -> int:
+        """Make room for `count` more outcomes, that no body asks for; the first of their places."""
+        first = len(self.status)
+        more = Outcome.blank(count, self.top_sensor is not None)
+        for name in ("status", "reason", "flags", "score", "p_value", "alarm", "top_sensor", "top_share"):
+            if getattr(self, name) is not None:
+                setattr(self, name, np.concatenate([getattr(self, name), getattr(more, name)]))
+        return first
+
     def leave_out(self, body: int, sensors: list[str], values: int) -> None:
         """Note sensors of a body whose values no model took."""
         self.unknown.setdefault(body, []).extend(sensors)

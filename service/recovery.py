@@ -12,8 +12,9 @@ import numpy as np
 
 from models.artifact import LoadedModel
 from models.disk import remove_leftovers
-from service import snapshot
+from service import assembly, snapshot
 from service.alarms import Alarm
+from service.assembly import Waiting
 from service.bank import Bank
 from service.configuration import Configuration
 from service.equipment import EQUIPMENT_FIELDS, NO_BANK
@@ -38,6 +39,8 @@ def capture(shard: Shard) -> Snapshot:
         **({"shifts": snapshot.text(shard.sources.saved())} if shard.sources.shifts else {}),
         **{f"equipment.{name}": array.copy() for name, array in table.columns.saved().items()},
     }
+    if shard.waiting.machines:
+        arrays["waiting"] = snapshot.text(assembly.saved(shard.waiting.machines))
     records: list[BankRecord] = []
     for bank in shard.banks.values():
         try:
@@ -82,6 +85,7 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     shifts: dict[str, dict[str, int]] = (
         _decoded(arrays, "shifts", dict[str, dict[str, int]]) if "shifts" in arrays else {}
     )
+    waiting = _waiting(arrays)
     columns = snapshot.take(arrays, "equipment.", header.fields, EQUIPMENT_FIELDS, header.equipment)
     notes, banks = [], []
     for record in header.banks:
@@ -95,6 +99,7 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     shard.book.restore(alarms)
     shard.configuration = configuration
     shard.sources.restore(shifts)
+    shard.waiting.restore(waiting)
     shard.adopt(banks)
     own = shard.columns
     own["generation"][: len(shard)] = -1
@@ -121,6 +126,13 @@ def _configuration(arrays: Arrays) -> Configuration:
         return Configuration()
     configuration: Configuration = _decoded(arrays, "configuration", Configuration)
     return configuration
+
+
+def _waiting(arrays: Arrays) -> dict[int, Waiting]:
+    try:
+        return assembly.restored(arrays["waiting"].tobytes()) if "waiting" in arrays else {}
+    except (msgspec.DecodeError, ValueError) as error:
+        raise SnapshotError(f"what waits in the snapshot is not as this program writes it: {error}") from None
 
 
 def _decoded(arrays: Arrays, name: str, kind: Any) -> Any:

@@ -8,12 +8,13 @@ import numpy as np
 
 from models.artifact import LoadedModel
 from service import ring
-from service.admission import Holes, holes, in_waves, time_before
+from service.admission import Holes, in_waves
 from service.bank import Bank
 from service.columns import Index
+from service.entry import enter_again, missing_values, ordered
 from service.equipment import NO_BANK
 from service.records import ModelReadings, Record
-from service.scoring import Results, missing_values, remember, step_bank
+from service.scoring import Results, remember, step_bank
 from service.shard import Shard
 from service.sources import shifts_in
 
@@ -34,31 +35,44 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
         elif shard.columns["bank"][slot] != NO_BANK:
             shard.leave(slot)
     shard.sources.remember(shifts_in(record))
+    for points in record.held:
+        model = model_of(points.artifact_id)
+        if model is not None:
+            enter_again(shard, points, shard.bank(model), record.now)
     for readings in record.readings:
         model = model_of(readings.artifact_id)
         if model is None:
             _keep_times(shard, readings, record.now)
         else:
-            _score_again(shard, shard.bank(model), readings, record.now)
+            _score_again(shard, shard.bank(model), readings, record.now, heard=record.kind == "readings")
     if record.silenced:
-        shard.silence(record.silenced, [alarm.start for alarm in record.alarms])  # one each, in this order
+        since = [alarm.start for alarm in record.alarms if alarm.kind == "silent"]  # one each, in this order
+        shard.silence(record.silenced, since)
     shard.record(record.kind, record.now, record.received_at, detail=record.detail)
 
 
-def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int) -> None:
+def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int, heard: bool) -> None:
     """The steps of `scoring.score` for readings that were admitted; the outcomes that were answered stand."""
     missing = missing_values(readings.values)
     valued = None if missing is None else ~np.all(missing, axis=1)
     prints = ring.prints(readings.values, missing, bank.keys)
-    slot, time, order = readings.slot, readings.time, np.arange(len(readings.slot))
-    before = time_before(shard.columns, slot, time)
-    admitted = in_waves(slot, time, order, holes(shard.columns, slot, time, order, before, valued, bank.pace))
+    if shard.waiting.machines:
+        _close_again(shard, readings)
+    admitted = ordered(shard, bank, readings.slot, readings.time, valued)
     rows = admitted.rows
     ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted)
     results = _told(readings, rows)
     shard.follow_pace(bank, admitted, results.historical)
-    shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now)
-    remember(shard, bank, admitted, prints, valued, results, now)
+    shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now, heard)
+    remember(shard, bank, admitted, prints, valued, results, now, heard)
+
+
+def _close_again(shard: Shard, readings: ModelReadings) -> None:
+    """Ticks that waited and are scored now wait no more."""
+    for slot, time in zip(readings.slot.tolist(), readings.time.tolist(), strict=True):
+        if slot in shard.waiting.machines:
+            shard.waiting.machines[slot].close_until(time)
+            shard.waiting.settle(slot)
 
 
 def _keep_times(shard: Shard, readings: ModelReadings, now: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +18,21 @@ from models.contract import Bools, Floats
 from models.explain import shares, top_sensors
 from models.state import Ticks
 from service import ring
-from service.admission import Admission, Admitted, admit
+from service.admission import Admission, Admitted
 from service.alarms import SHARE_MIN
-from service.align import NEVER, Verdict
+from service.align import NEVER
 from service.bank import Bank
-from service.columns import Columns, Index
+from service.columns import Index
+from service.entry import Entry, due, enter, missing_values, ordered
 from service.ingest.batch import Body
+from service.limits import ShardLimits
 from service.micro_batch import MicroBatch, gather
 from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
-from service.records import ModelReadings, Record
+from service.records import HeldPoints, ModelReadings, Record
 from service.ring import Prints
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from service.sources import Shift, told
 from service.status import Flag, Reason, Status
-
-VERDICTS = {
-    Verdict.CONFLICT: (Status.REJECTED, Reason.CONFLICT),
-    Verdict.LATE: (Status.LATE, Reason.NONE),
-    Verdict.FUTURE: (Status.REJECTED, Reason.FUTURE),
-    Verdict.REPEATED: (Status.DUPLICATE, Reason.ALREADY_PROCESSED),
-    Verdict.CLOSED: (Status.LATE, Reason.ALREADY_PROCESSED),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +92,7 @@ def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None
         bodies, shifts = shard.sources.place(bodies, max(now, received_at))
     scored = score(shard, bodies, Instant.of(shard.limits, now, received_at))
     batch, outcome = scored.batch, scored.outcome
-    shard.counters.readings += np.bincount(outcome.status, minlength=len(Status))
+    shard.counters.readings += np.bincount(outcome.status[: batch.received], minlength=len(Status))
     shard.counters.unknown_values += outcome.unknown_values
     outcomes = []
     for number, body in enumerate(bodies):
@@ -107,7 +101,8 @@ def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None
             outcome.reason[lo + refusal.row] = refusal.reason
         warnings = _warnings(outcome.unknown.get(number, ()), shard.limits.warnings_max)
         outcomes.append(outcome.body(lo, hi, body.form == "rows", shard.names, warnings))
-    return Stepped(outcomes, shard.record("readings", scored.now, received_at, scored.kept, detail=told(shifts)))
+    record = shard.record("readings", scored.now, received_at, scored.kept, detail=told(shifts), held=scored.held)
+    return Stepped(outcomes, record)
 
 
 def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
@@ -116,13 +111,15 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
     outcome = Outcome.blank(batch.received, top=any(body.form == "rows" for body in bodies))
     runs = shard.place(batch.equipment, Welcome(shard, batch, instant.horizon))
     entries = [
-        _enter(shard, bank, batch, flat, slot, instant.horizon, outcome)
+        enter(shard, bank, batch, flat, slot, instant.now, instant.horizon, outcome)
         for bank, flat, slot in _by_model(shard, batch, runs, outcome)
     ]
     now = instant.after(entries)
     kept: list[ModelReadings] = []
     for entry in entries:
         bank, admitted, places = entry.bank, entry.admission.admitted, entry.places
+        _hold(shard, entry, now)
+        _repeat_stored(shard, entry.admission, places, outcome)
         if admitted.sizes:
             x = entry.x.take(admitted.rows, axis=0)
             ticks = step_bank(shard, bank, x, admitted)
@@ -134,20 +131,36 @@ def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
             _name_sensors(outcome, batch, places[admitted.rows], bank, ticks, bodies)
             kept.append(_keep(bank, admitted, x, results))
         _repeat_new(entry.admission, places, outcome)
-    return Scored(batch, outcome, kept, now)
+    return Scored(batch, outcome, kept, [entry.held for entry in entries if entry.held], now)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Readings (n) of one model on their way in, in order of arrival, and what alignment said of them."""
+def look(shard: Shard, now: int, received_at: int | None = None) -> Record | None:
+    """What is due by the clock: ticks that waited are scored, machines that fell silent have an alarm. The record,
+    None where there is nothing."""
+    wall = now if received_at is None else received_at
+    historical = Instant.of(shard.limits, now, wall).historical
+    kept: list[ModelReadings] = []
+    for bank, slot, time, x in due(shard, now):
+        missing = missing_values(x)
+        valued = None if missing is None else ~np.all(missing, axis=1)
+        admitted = ordered(shard, bank, slot, time, valued)
+        rows = x.take(admitted.rows, axis=0)
+        ticks = step_bank(shard, bank, rows, admitted)
+        results = _judge(ticks, admitted, missing, historical)
+        shard.follow_pace(bank, admitted, results.historical)
+        shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now, heard=False)
+        prints = ring.prints(x, missing, bank.keys)
+        remember(shard, bank, admitted, prints, valued, results, now, heard=False)
+        kept.append(_keep(bank, admitted, rows, results))
+    return shard.sweep(now, received_at, kept)
 
-    bank: Bank
-    places: Index  # where the outcome of each goes
-    x: Floats  # (n, d)
-    missing: Bools | None  # (n, d); None where nothing is
-    valued: Bools | None  # (n,) readings with any value; None: all
-    prints: Prints
-    admission: Admission
+
+def _hold(shard: Shard, entry: Entry, now: int) -> None:
+    """What waits came `now`."""
+    for tick in entry.opened:
+        tick.came = now
+    if entry.held is not None:
+        shard.hear(np.unique(entry.held.slot).tolist(), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,34 +170,13 @@ class Scored:
     batch: MicroBatch
     outcome: Outcome
     kept: list[ModelReadings]
+    held: list[HeldPoints]
     now: int
-
-
-def _enter(
-    shard: Shard, bank: Bank, batch: MicroBatch, flat: Index, slot: Index, horizon: int | None, outcome: Outcome
-) -> Entry:
-    """Align the readings `flat` of one model; what is refused or repeats an earlier one has its outcome."""
-    places = batch.places(flat)
-    x = bank.collect(batch, flat)
-    missing = missing_values(x)
-    valued: Bools | None = None if missing is None else ~np.all(missing, axis=1)
-    prints = ring.prints(x, missing, bank.keys)
-    marks = partial(_marks, shard.columns, bank)
-    admission = admit(shard.columns, slot, batch.time[flat], prints, horizon, bank.pace, marks, valued)
-    _refuse(admission, places, outcome)
-    _repeat_stored(shard, admission, places, outcome)
-    return Entry(bank, places, x, missing, valued, prints, admission)
 
 
 def step_bank(shard: Shard, bank: Bank, x: Floats, admitted: Admitted) -> Ticks:
     """Advance the machines of one model by their admitted readings `x` (n, d)."""
     return bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
-
-
-def _marks(columns: Columns, bank: Bank, slot: int) -> NDArray[np.uint8]:
-    """Marks of the recent readings of one machine, oldest first."""
-    marks: NDArray[np.uint8] = bank.columns["marks"][columns["row"][slot], ring.order(columns, slot)]
-    return marks
 
 
 class Welcome:
@@ -239,17 +231,6 @@ def _by_model(shard: Shard, batch: MicroBatch, runs: Index, outcome: Outcome) ->
         yield bank, found, of
 
 
-def missing_values(x: Floats) -> Bools | None:
-    """Which values are missing (n, d); None where none is."""
-    missing: Bools = np.isnan(x)
-    return missing if missing.any() else None
-
-
-def _refuse(admission: Admission, places: Index, outcome: Outcome) -> None:
-    for row, verdict in admission.refused:
-        outcome.status[places[row]], outcome.reason[places[row]] = VERDICTS[verdict]
-
-
 def _repeat_stored(shard: Shard, admission: Admission, places: Index, outcome: Outcome) -> None:
     """Duplicates of readings that were answered before: from the ring, before new results take their place there."""
     for row, slot, source in admission.stored:
@@ -294,8 +275,10 @@ def remember(
     valued: Bools | None,
     results: Results,
     now: int,
+    heard: bool = True,
 ) -> None:
-    """Last times, and the results in the rings; `bank` None: the model is gone, and the marks with it."""
+    """Last times, and the results in the rings. `bank` None: the model is gone, and the marks with it; `heard` False:
+    the machines did not send anything now."""
     columns = shard.columns
     flags = results.flags
     if results.alarm.any():
@@ -315,7 +298,8 @@ def remember(
     columns["ring_count"][admitted.machines] += admitted.counts
     time = admitted.time if admitted.rank is None else admitted.time[admitted.last()]
     columns["last_time"][admitted.machines] = time
-    columns["heard"][admitted.machines] = now
+    if heard:
+        columns["heard"][admitted.machines] = now
     if admitted.broken is not None:
         np.maximum.at(columns["unbroken"], admitted.slot[admitted.broken], admitted.time[admitted.broken])
     if valued is None:
@@ -340,7 +324,9 @@ def _name_sensors(
     """The sensors with the greatest shares, for readings that came in rows and have a score."""
     if outcome.top_sensor is None or outcome.top_share is None:
         return
-    wanted = np.repeat([body.form == "rows" for body in bodies], np.diff(batch.offsets))[places]
+    asked = np.zeros(len(outcome.status), np.bool_)
+    asked[: batch.received] = np.repeat([body.form == "rows" for body in bodies], np.diff(batch.offsets))
+    wanted = asked[places]
     rows = np.flatnonzero(wanted & ~np.isnan(ticks.score))
     share = shares(ticks.attribution[rows])
     top = top_sensors(share, TOP_SENSORS)

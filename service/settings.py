@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from models.manifest import valid_name
 from service.clock import ClockName, TimeSource
 from service.errors import shown
+from service.pairs import pairs_from
 
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
@@ -35,6 +37,10 @@ CHANGE_SCORES = (  # what comes of a reading depends on them: where they change,
     "time_source",
     "silent_intervals",
     "equipment_max",
+    "reorder_seconds",
+    "join",
+    "join_age_seconds",
+    "held_ticks_max",
 )
 KNOWN_ELSEWHERE = frozenset({CONFIG_VARIABLE, "LIMEN_DATA"})
 
@@ -42,12 +48,14 @@ Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Bytes = Annotated[int, Field(ge=0, le=10**15)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 MIB = 1024 * 1024
+LOOK_SECONDS_MIN = 0.5  # between two looks at ticks that wait
 VALUE_CHARACTERS_MAX = 200  # of a value found, in a sentence
 
 
 PAIRS = 'pairs such as {0}={1}, separated by commas, or JSON such as {{"{0}": "{1}"}}'
 EXPECTED = {
     "hosts_allowed": "host names separated by commas, such as localhost,*.plant.example",
+    "join": "name patterns separated by commas, such as press-*,line-3",
     "model_default": "the name of a model, such as pumps",
     "model_patterns": PAIRS.format("pump-*", "pumps"),
     "model_assignments": PAIRS.format("pump-7", "pumps"),
@@ -124,6 +132,27 @@ class Settings(BaseSettings):
         " `gateway-3=arrival,plc-*=offset`, or JSON; `event` for the others.",
     )
     sources_max: Count = Field(100, description="Sources whose clock is measured, and whose bodies are remembered.")
+    reorder_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="How long a reading waits (`held`) for what is missing before it: readings that come late, sensors"
+        " that come apart; 0: it is scored at once.",
+    )
+    join: Annotated[list[str], NoDecode] = Field(
+        [],
+        description="Name patterns of equipment whose sensors come apart, each at its own rate, and are joined to ticks"
+        " of the model's interval: `press-*,line-3`; `*` for all.",
+    )
+    join_age_seconds: float = Field(
+        0.0,
+        ge=0,
+        le=366 * 86_400,
+        allow_inf_nan=False,
+        description="How long the last value of a sensor that is joined stands; 0: as long as training has learned.",
+    )
+    held_ticks_max: Count = Field(1_000, description="Ticks of one machine that wait; beyond it the oldest is scored.")
     silent_intervals: Count = Field(
         5, description="Intervals of its model without a reading until a machine is silent."
     )
@@ -175,7 +204,7 @@ class Settings(BaseSettings):
         """Arguments and environment only; `load` adds the file."""
         return init_settings, env_settings
 
-    @field_validator("hosts_allowed", mode="before")
+    @field_validator("hosts_allowed", "join", mode="before")
     @classmethod
     def _split_hosts(cls, hosts: Any) -> Any:
         if not isinstance(hosts, str):
@@ -201,6 +230,12 @@ class Settings(BaseSettings):
     @classmethod
     def _name_models(cls, routes: dict[str, str]) -> dict[str, str]:
         return {equipment: _model_name(name) for equipment, name in routes.items()}
+
+    @property
+    def look_seconds(self) -> float:
+        """Time between two looks at what is due by the clock."""
+        waits = self.reorder_seconds > 0 or bool(self.join)
+        return min(self.silent_check_seconds, max(self.reorder_seconds / 2, LOOK_SECONDS_MIN) if waits else math.inf)
 
     @model_validator(mode="after")
     def _relations(self) -> Self:
@@ -281,27 +316,6 @@ def table() -> Iterator[tuple[str, str, str]]:
     """Variable, default and description of every setting, for the README."""
     for name, field in Settings.model_fields.items():
         yield PREFIX + name.upper(), _plain(field.default), str(field.description)
-
-
-def pairs_from(text: str) -> dict[str, str]:
-    """`a=b,c=d` or a JSON object of texts; ValueError says what is expected.
-
-    >>> pairs_from("pump-*=pumps, fan-*=fans"), pairs_from('{"a=1": "b"}')
-    ({'pump-*': 'pumps', 'fan-*': 'fans'}, {'a=1': 'b'})
-    """
-    if text.lstrip().startswith("{"):
-        try:
-            found: dict[str, str] = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"no JSON: {error.msg} at column {error.colno}") from None
-        except RecursionError:
-            raise ValueError("no JSON object of texts: it is nested too deeply") from None
-        return found
-    pairs = [[part.strip() for part in pair.partition("=")] for pair in text.split(",") if pair.strip()]
-    for left, equals, right in pairs:
-        if not (left and equals and right):
-            raise ValueError(f"in {shown(left + equals + right)} one side of '=' is missing")
-    return {left: right for left, _, right in pairs}
 
 
 def _plain(value: Any) -> str:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.artifact import LoadedModel
-from models.contract import MICROSECONDS, Bools
-from models.drift import HALF_LIFE
+from models.contract import Bools
 from models.episodes import EpisodeRule
 from models.explain import shares, top_sensors
 from models.state import Ticks
@@ -25,35 +24,19 @@ from service.admission import Admitted
 from service.alarms import SENSORS_NAMED_MAX, Alarm, AlarmBook, Exceedance, Kind, Opening, alarm_id, named
 from service.align import NEVER
 from service.bank import Bank
-from service.clock import TimeSource
 from service.columns import Columns, Index
 from service.configuration import Configuration
 from service.equipment import NO_BANK, EquipmentTable
-from service.records import ModelReadings, Record
-from service.settings import default
+from service.limits import ShardLimits
+from service.records import HeldPoints, ModelReadings, Record
 from service.sources import Sources
 from service.status import Reason, Status
+from service.waiting import WaitingMachines
 
 Resolve = Callable[[str], LoadedModel | None]
 Welcome = Callable[[int, LoadedModel], Reason]  # of a run of readings: NONE, or why none of them can be admitted
 MISMATCH: Kind = "sampling_mismatch"
 OF_MODEL: tuple[Kind, ...] = ("process", MISMATCH)  # alarms that end where a machine leaves its model
-
-
-@dataclass(frozen=True, slots=True)
-class ShardLimits:
-    """Bounds and choices of a shard; `future` None: the clock follows the readings, none is in the future, and none is
-    `historical`."""
-
-    equipment_max: int = default("equipment_max")
-    future: int | None = int(default("future_seconds_max") * MICROSECONDS)
-    historical: int = int(default("historical_seconds") * MICROSECONDS)
-    time_source: Mapping[str, TimeSource] = field(default_factory=dict)
-    sources_max: int = default("sources_max")
-    silent_intervals: int = default("silent_intervals")
-    alarms_closed_max: int = default("alarms_closed_max")
-    warnings_max: int = default("warnings_per_body_max")
-    drift_half_life: float = HALF_LIFE
 
 
 @dataclass(slots=True)
@@ -102,6 +85,7 @@ class Shard:
         self.counters = Counters()
         self.configuration = Configuration()  # as recorded
         self.sources = Sources(self.limits.time_source, self.limits.sources_max)
+        self.waiting = WaitingMachines(self.equipment_table, self.limits.window, self.limits.join)
         self.names: list[str] = []  # of sensors, over all models
         self._name_numbers: dict[str, int] = {}
         self._bank_of: dict[str, Bank] = {}
@@ -127,13 +111,14 @@ class Shard:
         readings: Sequence[ModelReadings] = (),
         silenced: Sequence[int] = (),
         detail: Mapping[str, Any] | None = None,
+        held: Sequence[HeldPoints] = (),
     ) -> Record:
         """The record of a step that has just been taken: what was admitted, and all that changed."""
         changes, self._under_way = self._under_way, Changes()
         received_at = now if received_at is None else received_at
         record = Record(
             kind, self.number, self.sequence, received_at, now, readings, changes.alarms, changes.registered,
-            changes.followed, silenced, detail or {},
+            changes.followed, silenced, detail or {}, held,
         )  # fmt: skip
         self.configuration = self.configuration.after(record)
         self.sequence += 1
@@ -180,8 +165,16 @@ class Shard:
     def register(self, equipment: str) -> int:
         """The slot of an equipment that is met for the first time."""
         slot = self.equipment_table.add(equipment)
+        self.columns["joined"][slot] = self.waiting.is_joined(equipment)
         self._under_way.registered.append((slot, equipment))
         return slot
+
+    def hear(self, slots: Iterable[int], now: int) -> None:
+        """Machines have sent something that waits."""
+        for slot in slots:
+            self.columns["heard"][slot] = now
+            if self.columns["silent"][slot]:
+                self._end_silence(slot, now)
 
     def follow(self, slot: int, model: LoadedModel) -> None:
         """An equipment follows a model from here on: nothing where it does already, else with an empty memory."""
@@ -258,12 +251,19 @@ class Shard:
     # -- alarms ------------------------------------------------------------------------------------------------------
 
     def follow_alarms(
-        self, bank: Bank, admitted: Admitted, ticks: Ticks, alarm: Bools, historical: Bools, now: int
+        self,
+        bank: Bank,
+        admitted: Admitted,
+        ticks: Ticks,
+        alarm: Bools,
+        historical: Bools,
+        now: int,
+        heard: bool = True,
     ) -> None:
         """Advance the phases of the machines that are not at rest, and keep the book; marks in `alarm` (n,) the
         readings at which an alarm was open, `historical` (n,) are those of long ago. Silence ends `now`, by the clock
-        that it began by."""
-        silent = np.flatnonzero(self.columns["silent"][admitted.machines])
+        that it began by, where the machines were `heard` and these are no ticks of held values."""
+        silent = np.flatnonzero(self.columns["silent"][admitted.machines] & heard)
         for machine in silent.tolist():
             self._end_silence(int(admitted.machines[machine]), now)
         evidence = _evidence(bank, ticks)
@@ -327,20 +327,26 @@ class Shard:
         if alarm is not None:
             self._under_way.alarms.append(alarm)
 
-    def sweep(self, now: int, received_at: int | None = None) -> Record | None:
+    def sweep(self, now: int, received_at: int | None = None, readings: Sequence[ModelReadings] = ()) -> Record | None:
         """Open an alarm of kind silent for each machine that has not been heard for `silent_intervals` intervals of its
-        model; None where there is none. The next reading of the machine closes it."""
+        model. The record of that, and of the `readings` that became due; None where there is nothing. The next reading
+        of the machine closes it."""
+        slots = self._quiet(now)
+        self.silence(slots)
+        return self.record("event", now, received_at, readings, silenced=slots) if slots or readings else None
+
+    def _quiet(self, now: int) -> list[int]:
+        """Machines that fall silent now."""
         columns, count = self.columns, len(self)
         if not self.banks or not count:
-            return None
+            return []
         patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)  # the last is for NO_BANK, which is -1
         for number, bank in self.banks.items():
             patience[number] = min(bank.detector.interval * self.limits.silent_intervals, patience[-1])
         heard = columns["heard"][:count]
         quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
-        slots = np.flatnonzero(quiet).tolist()
-        self.silence(slots)
-        return self.record("event", now, received_at, silenced=slots) if slots else None
+        slots: list[int] = np.flatnonzero(quiet).tolist()
+        return slots
 
     def silence(self, slots: Sequence[int], since: Sequence[int] | None = None) -> None:
         """Machines have fallen silent: an alarm each, that starts when they were last heard or, in a replay, when it

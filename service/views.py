@@ -88,6 +88,7 @@ class EquipmentDetail(msgspec.Struct):
     silent: bool
     interval_seconds: float | None
     observed_interval_seconds: float | None
+    held: int
     leading: str | None
     statistic: float | None
     sensors: list[SensorView]
@@ -229,6 +230,7 @@ def equipment_detail(shard: Shard, equipment: str) -> EquipmentDetail | None:
         silent=entry.silent,
         interval_seconds=bank.detector.interval / MICROSECONDS if bank else None,
         observed_interval_seconds=float(np.median(np.diff(results.time))) / MICROSECONDS if len(results) > 1 else None,
+        held=shard.waiting.ticks(slot),
         leading=found.leading if found else None,
         statistic=found.statistic if found else None,
         sensors=sensor_views(bank.detector, found) if bank and found else [],

@@ -8,7 +8,7 @@ from service.ring import RING_RESULTS
 STATUS = {
     "scored": "It has a score.",
     "warming": "The memory of the machine has not seen enough yet; no score.",
-    "held": "It waits to be joined or put in order. Not used yet.",
+    "held": "It waits until nothing can come before it, or to be joined; its result is in the recent scores later.",
     "unscored": "It was taken in without a score: no sensor of the model had a value.",
     "duplicate": "The same reading came before; the answer repeats what was said then.",
     "late": "It is older than the last reading of its machine, and was left out.",
@@ -78,6 +78,7 @@ FIELDS = {
     "peak": "The greatest score while the alarm was open.",
     "historical": "Whether a reading that was historical opened it, and no other found it open: it is not in the "
     "metrics.",
+    "held": "Ticks that wait: for readings before them, or for sensors that come apart.",
     "EquipmentDetail.alarm": "The open alarm of kind process, if there is one.",
     "EquipmentDetail.interval_seconds": "The time between two readings that the model was trained at.",
     "observed_interval_seconds": f"The median of the times between the last {RING_RESULTS} readings; null before there "

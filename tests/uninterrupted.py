@@ -21,8 +21,9 @@ from models.backfill import Backfill, score_series
 from service import recovery, snapshot
 from service.alarms import Alarm
 from service.journal import SqliteJournal
+from service.limits import ShardLimits
 from service.records import Record
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from service.snapshot import Snapshot
 from service.status import STATUS_NAMES
 from tests.crash import Machine, Plant

@@ -21,9 +21,10 @@ from models.manifest import Sensor
 from service.ingest.batch import Body, Limits
 from service.ingest.json_body import decode
 from service.ingest.times import time_texts
+from service.limits import ShardLimits
 from service.outcome import BodyOutcome
 from service.scoring import step
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from service.status import REASON_NAMES, STATUS_NAMES
 from tests.builders import random_detector, trained
 

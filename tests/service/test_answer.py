@@ -6,8 +6,9 @@ import numpy as np
 from service.answer import encode
 from service.ingest.batch import Body
 from service.ingest.times import time_texts
+from service.limits import ShardLimits
 from service.scoring import step
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from tests.service import fleet
 from tests.service.fleet import START, in_columns, in_rows, normal, seconds
 from tests.service.running import check_sum

@@ -15,8 +15,8 @@ from service.clock import WallClock
 from service.consumer import BatchReport, Consumer
 from service.journal import Unjournaled
 from service.lifecycle import Service
+from service.limits import ShardLimits
 from service.outcome import BodyOutcome
-from service.shard import ShardLimits
 from service.status import Flag
 from tests.service import fleet
 from tests.service.fleet import SECOND, in_columns, normal, play, reasons, statuses

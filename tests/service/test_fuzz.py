@@ -24,8 +24,9 @@ from service.ingest import json_rows
 from service.ingest.batch import Limits
 from service.ingest.json_body import decode
 from service.ingest.times import TimeRefused, parse_times
+from service.pairs import pairs_from
 from service.records import RecordError
-from service.settings import SettingsError, load, pairs_from
+from service.settings import SettingsError, load
 from service.snapshot import SnapshotError
 from tests.fuzz import Parser, fuzz, in_bytes, in_json, in_values, rounds
 from tests.service import fleet

@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry
 from models.artifact import LoadedModel
 from service import recovery, views
 from service.journal import SqliteJournal
+from service.limits import ShardLimits
 from service.metrics import Metrics
 from service.records import Record, decode, encode
 from service.scoring import Instant, Stepped, step
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from service.status import Flag
 from tests.builders import names, process, trained
 from tests.service import fleet

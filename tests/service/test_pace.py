@@ -13,10 +13,11 @@ from models.artifact import LoadedModel
 from models.contract import Ints
 from service import recovery, views
 from service.alarms import Alarm
+from service.limits import ShardLimits
 from service.records import Record, decode, encode
 from service.replay import replay
 from service.scoring import step
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from tests import naive
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, in_columns, normal

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.limits import ShardLimits
 from service.outcome import BodyOutcome
 from service.ring import RING_RESULTS
-from service.shard import ShardLimits
 from service.status import Flag, Status
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, in_columns, in_rows, normal, post, reasons, seconds, statuses

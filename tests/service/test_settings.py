@@ -132,7 +132,9 @@ def test_a_setting_given_as_an_option_is_named_as_one():
         load(clock="evnt")
 
 
-@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in ("hosts_allowed", "model")])
+@pytest.mark.parametrize(
+    "name", [name for name in Settings.model_fields if name not in ("hosts_allowed", "join", "model")]
+)
 def test_no_message_speaks_of_the_library_that_checks(name):
     with pytest.raises(SettingsError) as refused:
         load(**{name: [1.5]})

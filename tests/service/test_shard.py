@@ -14,9 +14,10 @@ from models.artifact import LoadedModel
 from models.backfill import score_series
 from service import recovery
 from service.equipment import NO_BANK
+from service.limits import ShardLimits
 from service.phases import load
 from service.scoring import step
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from tests.builders import process, trained
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, in_columns, in_rows, normal, post, reasons, seconds, statuses

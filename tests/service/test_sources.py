@@ -17,10 +17,11 @@ from service.errors import BadRequest
 from service.ingest.batch import Body
 from service.ingest.times import TIME_MAX, TIME_MIN, parse_time
 from service.journal import SqliteJournal
+from service.limits import ShardLimits
 from service.records import Record, RecordError, decode, encode
 from service.replay import replay
 from service.scoring import Stepped, step
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 from service.sources import SHIFTS_REMEMBERED, WINDOW, SourceClock, Sources, digest_of, source_of
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, in_columns, normal, reasons, statuses

@@ -1,0 +1,239 @@
+"""What waits before it is scored: ticks that came before their turn, and points that are joined to ticks.
+
+A machine either sends whole readings, each a tick of its own time, or (`joined`) points of single sensors at their own
+rates, of which tick T of the model's grid takes the last ones up to T. Ticks are closed in order of time:
+
+- at once, when nothing can change them any more: all sensors have come at the time of the tick, and no tick before it
+  is missing;
+- when the machine has sent something later by the reorder window;
+- when the window has passed by the clock.
+
+A tick that is closed is scored as any reading. Here are the rules and what waits; nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.contract import Bools, Floats, Ints
+from models.gaps import NEVER
+from service.admission import Pace
+from service.align import Verdict
+
+FILLED_MAX = 1_000  # ticks that are made of held values alone, at once
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How long ticks wait, in microseconds; `ticks_max` of one machine at most."""
+
+    reorder: int = 0
+    ticks_max: int = 1_000
+
+
+@dataclass(slots=True)
+class OpenTick:
+    """A tick that may still change: `value` (d,) and `stamp` (d,), the time of each sensor's point, NEVER where none
+    has come. `came` is what the clock said at its first point."""
+
+    time: int
+    came: int
+    value: Floats
+    stamp: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A tick that is ready to be scored: `values` (d,)."""
+
+    time: int
+    values: Floats
+
+
+@dataclass(slots=True)
+class Waiting:
+    """What waits of one machine whose model has the sensors `names`; `value` and `stamp` (d,) are the last points of
+    closed ticks, kept for a machine that is `joined`."""
+
+    names: tuple[str, ...]
+    joined: bool
+    value: Floats = field(init=False)
+    stamp: Ints = field(init=False)
+    ticks: dict[int, OpenTick] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.value = np.full(len(self.names), np.nan)
+        self.stamp = np.full(len(self.names), NEVER)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not self.ticks and not (self.joined and (self.stamp != NEVER).any())
+
+    def newest(self, last: int) -> int:
+        """Time of the newest point; `last` is that of the last tick that was closed."""
+        newest = int(self.stamp.max(initial=NEVER)) if self.joined else last
+        return max([newest, *(int(tick.stamp.max()) for tick in self.ticks.values())])
+
+    def tick_of(self, time: int, interval: int) -> int:
+        """The tick that a point belongs to: its own time or, joined, the end of its cell of the grid.
+
+        >>> Waiting(("flow",), True).tick_of(1_500_000, 1_000_000), Waiting(("flow",), False).tick_of(7, 5)
+        (2000000, 7)
+        """
+        return -(-time // interval) * interval if self.joined else time
+
+    def add(self, tick: int, time: int, values: Floats, given: Bools, now: int) -> Verdict:
+        """Take in a reading of an open tick: the sensors `given` (d,), NaN among their `values` (d,) where they have
+        none. CONFLICT, with nothing changed, where a sensor came with another value at the same time; DUPLICATE where
+        all of it came before."""
+        found = self.ticks.get(tick)
+        if found is not None:
+            same = given & (found.stamp == time)
+            if not np.array_equal(found.value[same], values[same], equal_nan=True):
+                return Verdict.CONFLICT
+            if np.array_equal(same, given):
+                return Verdict.DUPLICATE
+        self.put(tick, time, values, given, now)
+        return Verdict.ADMITTED
+
+    def put(self, tick: int, time: int, values: Floats, given: Bools, now: int) -> None:
+        """Enter points; those of a sensor that has a newer one change nothing."""
+        if tick not in self.ticks:
+            self.ticks[tick] = OpenTick(tick, now, np.full(len(given), np.nan), np.full(len(given), NEVER))
+        found = self.ticks[tick]
+        newer = given & (found.stamp < time)
+        found.value[newer], found.stamp[newer] = values[newer], time
+
+    def late(self, time: int, values: Floats, given: Bools) -> Verdict:
+        """What a point of a closed tick of a joined machine is, by the last point of each of its sensors."""
+        same = given & (self.stamp == time)
+        if not np.array_equal(self.value[same], values[same], equal_nan=True):
+            return Verdict.CONFLICT
+        return Verdict.DUPLICATE if np.array_equal(same, given) else Verdict.CLOSED
+
+    def close_until(self, time: int) -> None:
+        """Ticks up to `time` are closed: their points are the last ones now."""
+        for tick in sorted(tick for tick in self.ticks if tick <= time):
+            found = self.ticks.pop(tick)
+            if self.joined:
+                newer = found.stamp > self.stamp
+                self.value[newer], self.stamp[newer] = found.value[newer], found.stamp[newer]
+
+    def closing(self, last: int, now: int, window: Window, pace: Pace, holds: Ints) -> Iterator[Closed]:
+        """Close the ticks that are ready, in order of time; `last` is the last one that was closed. A value is held for
+        `holds` (d,) microseconds (0: for good)."""
+        while self.ticks:
+            tick = self.ticks[min(self.ticks)]
+            if not self._ready(tick, last, now, window, pace):
+                return
+            if self.joined:
+                yield from self._filled(last, tick.time - pace.interval, pace.interval, holds)
+            self.close_until(tick.time)
+            yield Closed(tick.time, self.held(tick.time, holds) if self.joined else tick.value)
+            last = tick.time
+
+    def quiet(self, last: int, until: int, pace: Pace, holds: Ints) -> Iterator[Closed]:
+        """Ticks of held values alone up to the time `until`, where nothing waits."""
+        if self.joined and not self.ticks and last != NEVER:
+            yield from self._filled(last, until // pace.interval * pace.interval, pace.interval, holds)
+
+    def _ready(self, tick: OpenTick, last: int, now: int, window: Window, pace: Pace) -> bool:
+        if len(self.ticks) > window.ticks_max:
+            return True
+        if self.newest(last) - tick.time >= max(window.reorder, int(self.joined)):
+            return True
+        if now - tick.came >= window.reorder + self.joined * pace.interval:
+            return True
+        complete = (tick.stamp == tick.time).all()
+        return bool(complete) and (last == NEVER or tick.time - last <= pace.stride)
+
+    def held(self, time: int, holds: Ints) -> Floats:
+        """Values (d,) at a tick: the last ones, missing where they are older than they may be."""
+        age = time - self.stamp
+        return np.where((holds > 0) & (age > holds), np.nan, self.value)
+
+    def _filled(self, last: int, until: int, interval: int, holds: Ints) -> Iterator[Closed]:
+        """Ticks after `last` up to `until`, while a value that would not be held for good can be."""
+        if last == NEVER:
+            return
+        first = max(last + interval, until - (FILLED_MAX - 1) * interval)
+        for time in range(first, until + 1, interval):
+            values = self.held(time, holds)
+            if not (~np.isnan(values) & (holds > 0)).any():
+                return
+            yield Closed(time, values)
+
+    def follow(self, names: tuple[str, ...]) -> None:
+        """The machine follows a model with other sensors: what waits goes with the names that it shares."""
+        if names == self.names:
+            return
+        place = {name: column for column, name in enumerate(self.names)}
+        mine = np.array([i for i, name in enumerate(names) if name in place], np.intp)
+        theirs = np.array([place[name] for name in names if name in place], np.intp)
+        self.names = names
+        self.value, self.stamp = _moved(self.value, self.stamp, mine, theirs, len(names))
+        for tick in self.ticks.values():
+            tick.value, tick.stamp = _moved(tick.value, tick.stamp, mine, theirs, len(names))
+
+
+def _moved(value: Floats, stamp: Ints, mine: Ints, theirs: Ints, sensors: int) -> tuple[Floats, Ints]:
+    values, stamps = np.full(sensors, np.nan), np.full(sensors, NEVER)
+    values[mine], stamps[mine] = value[theirs], stamp[theirs]
+    return values, stamps
+
+
+# -- in snapshots ----------------------------------------------------------------------------------------------------
+
+
+class _Tick(msgspec.Struct, array_like=True):
+    time: int
+    came: int
+    value: bytes
+    stamp: bytes
+
+
+class _Machine(msgspec.Struct, array_like=True):
+    slot: int
+    names: tuple[str, ...]
+    joined: bool
+    value: bytes
+    stamp: bytes
+    ticks: list[_Tick]
+
+
+def saved(machines: dict[int, Waiting]) -> bytes:
+    """All that waits, for a snapshot."""
+    return msgspec.msgpack.encode(
+        [
+            _Machine(
+                slot, machine.names, machine.joined, machine.value.tobytes(), machine.stamp.tobytes(),
+                [_Tick(t.time, t.came, t.value.tobytes(), t.stamp.tobytes()) for _, t in sorted(machine.ticks.items())],
+            )
+            for slot, machine in sorted(machines.items())
+        ]
+    )  # fmt: skip
+
+
+def restored(content: bytes) -> dict[int, Waiting]:
+    """What `saved` gave. ValueError where that is not what it gave."""
+    machines: dict[int, Waiting] = {}
+    for found in msgspec.msgpack.decode(content, type=list[_Machine]):
+        machine = machines[found.slot] = Waiting(found.names, found.joined)
+        machine.value, machine.stamp = _arrays(found.value, found.stamp, len(found.names))
+        for tick in found.ticks:
+            value, stamp = _arrays(tick.value, tick.stamp, len(found.names))
+            machine.ticks[tick.time] = OpenTick(tick.time, tick.came, value, stamp)
+    return machines
+
+
+def _arrays(value: bytes, stamp: bytes, sensors: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    values, stamps = np.frombuffer(value, "<f8").copy(), np.frombuffer(stamp, "<i8").copy()
+    if len(values) != sensors or len(stamps) != sensors:
+        raise ValueError(f"{len(values)} values and {len(stamps)} times of {sensors} sensors")
+    return values, stamps

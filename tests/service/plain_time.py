@@ -1,0 +1,122 @@
+"""What should become of readings in time, said plainly: lists and dictionaries, one reading at a time.
+
+The service is compared with it by `test_time.py`: the status of every reading, and the ticks that are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+SECOND = 1_000_000
+STEP = SECOND  # the interval of the model
+Values = dict[str, float | None]
+
+
+@dataclass
+class Point:
+    """A value of a sensor (None: it said that it has none) and its time."""
+
+    stamp: int
+    value: float | None
+
+
+@dataclass
+class PlainMachine:
+    """One machine: `closed` are the ticks that went on to be scored, in order; `waiting` those that did not, with what
+    the clock said at their first point."""
+
+    sensors: tuple[str, ...]
+    joined: bool
+    reorder: int
+    age: int
+    depth: int
+    closed: list[tuple[int, Values]] = field(default_factory=list)
+    waiting: dict[int, dict[str, Point]] = field(default_factory=dict)
+    came: dict[int, int] = field(default_factory=dict)
+    last: dict[str, Point] = field(default_factory=dict)
+    heard: int = 0
+
+    def post(self, time: int, values: Values, now: int, horizon: int) -> tuple[str, str]:
+        """One reading: its status and reason."""
+        tick = -(-time // STEP) * STEP if self.joined else time
+        if time > horizon:
+            return "rejected", "future"
+        if self.closed and tick <= self.closed[-1][0]:
+            return self._late(time, values)
+        points = self.waiting.get(tick, {})
+        same = {name for name in values if name in points and points[name].stamp == time}
+        if any(points[name].value != values[name] for name in same):
+            return "rejected", "conflict"
+        if tick in self.waiting and same == set(values):
+            return "duplicate", ""
+        self.waiting.setdefault(tick, {})
+        self.came.setdefault(tick, now)
+        for name, value in values.items():
+            if name not in points or points[name].stamp < time:
+                self.waiting[tick][name] = Point(time, value)
+        before = len(self.closed)
+        self._close(now)
+        self.heard = now
+        own = any(closed == tick for closed, _ in self.closed[before:])
+        return ("scored", "") if own else ("held", "")
+
+    def _late(self, time: int, values: Values) -> tuple[str, str]:
+        if self.joined:
+            same = {name for name in values if name in self.last and self.last[name].stamp == time}
+            if any(self.last[name].value != values[name] for name in same):
+                return "rejected", "conflict"
+            return ("duplicate", "") if same == set(values) else ("late", "already_processed")
+        some = {name: value for name, value in values.items() if value is not None}
+        for tick, stored in self.closed[-self.depth :]:
+            if tick == time:
+                if any(stored.get(name) not in (None, value) for name, value in some.items()):
+                    return "rejected", "conflict"
+                return ("late", "already_processed") if any(stored.get(n) is None for n in some) else ("duplicate", "")
+        times = [tick for tick, _ in self.closed]
+        older = [tick for tick in times if tick <= time]
+        later = [tick for tick in times if tick > time]
+        around = older[-1:] + later
+        unbroken = all(2 * (b - a) < 3 * STEP for a, b in pairwise(around))
+        beyond = len(times) > self.depth and time < times[-self.depth]
+        return ("duplicate", "already_processed") if older and unbroken and beyond else ("late", "")
+
+    def look(self, now: int) -> None:
+        """What is due by the clock."""
+        self._close(now)
+        if self.joined and not self.waiting and self.closed:
+            newest = max(point.stamp for point in self.last.values())
+            self._fill((newest + now - self.heard - self.reorder - STEP) // STEP * STEP)
+
+    def _close(self, now: int) -> None:
+        while self.waiting:
+            tick = min(self.waiting)
+            points = self.waiting[tick]
+            newest = max(point.stamp for other in self.waiting.values() for point in other.values())
+            before = [point.stamp for point in self.last.values()] if self.joined else [t for t, _ in self.closed[-1:]]
+            newest = max([newest, *before])
+            passed = newest - tick >= self.reorder and (newest > tick or not self.joined)
+            waited = now - self.came[tick] >= self.reorder + (STEP if self.joined else 0)
+            whole = all(name in points and points[name].stamp == tick for name in self.sensors)
+            following = not self.closed or 2 * (tick - self.closed[-1][0]) < 3 * STEP
+            if not (passed or waited or (whole and following)):
+                return
+            if self.joined:
+                self._fill(tick - STEP)
+                for name, point in points.items():
+                    if name not in self.last or self.last[name].stamp < point.stamp:
+                        self.last[name] = point
+                self.closed.append((tick, self._held(tick)))
+            else:
+                self.closed.append((tick, {name: point.value for name, point in points.items()}))
+            del self.waiting[tick], self.came[tick]
+
+    def _held(self, tick: int) -> Values:
+        return {name: point.value if tick - point.stamp <= self.age else None for name, point in self.last.items()}
+
+    def _fill(self, until: int) -> None:
+        while self.closed and self.closed[-1][0] + STEP <= until:
+            tick = self.closed[-1][0] + STEP
+            values = self._held(tick)
+            if all(value is None for value in values.values()):
+                return
+            self.closed.append((tick, values))
