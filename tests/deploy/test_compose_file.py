@@ -55,6 +55,8 @@ def test_rules_warn_below_the_limits_that_they_name() -> None:
     for name, limit in limits.items():
         rule = RULES[name]
         assert 0.4 * limit < float(rule["expr"].split(">")[1]) < 0.9 * limit
+    disk = Settings.model_fields["disk_free_bytes_min"].default
+    assert 2 * disk < float(RULES["LimenDiskFilling"]["expr"].split("<")[1])  # before anything is removed
     assert f"({queue} by default)" in RULES["LimenQueueFilling"]["annotations"]["action"]
     assert f"({memory} in docker-compose.yml)" in RULES["LimenMemoryHigh"]["annotations"]["action"]
 
