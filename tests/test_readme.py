@@ -36,6 +36,12 @@ def test_the_tour_has_a_data_folder_of_its_own_and_waits_for_the_service() -> No
     assert "--retry-connrefused" in lines[serve + 1]
 
 
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+def test_links_to_files_lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (README.parent / page).read_text("utf-8"))
+    assert [link for link in links if not (README.parent / link).exists()] == []
+
+
 @pytest.mark.prove
 def test_the_tour_does_what_it_says_when_it_is_pasted_as_a_block(tmp_path: Path) -> None:
     """On port 8000, which has to be free."""
