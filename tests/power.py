@@ -82,26 +82,16 @@ def can_record() -> bool:
     return shutil.which("strace") is not None and subprocess.run(command, capture_output=True).returncode == 0
 
 
-def record(command: Sequence[str], folder: Path, trace: Path) -> Recording:
-    """Run a command, which has to end well; what it did to `folder`, which is empty before."""
-    tracing = [
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-y",
-        "-xx",
-        "-s",
-        "1000000000",
-        "-e",
-        f"trace={CALLS}",
-        "-o",
-        str(trace),
-    ]
-    done = subprocess.run([*tracing, *command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def record(commands: Sequence[Sequence[str]], folder: Path, trace: Path) -> Recording:
+    """Run commands, which have to end well; what they did to `folder`, which is empty before."""
+    tracing = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", "1000000000", "-e", f"trace={CALLS}"]
     recording = Recording(folder)
-    for line in trace.read_text("ascii").splitlines():
-        recording.read(line)
+    for command in commands:
+        done = subprocess.run([*tracing, "-o", str(trace), *command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        recording.begin()
+        for line in trace.read_text("ascii").splitlines():
+            recording.read(line)
     return recording
 
 
@@ -122,6 +112,11 @@ class Recording:
     _last: int = ROOT  # number of a file or folder
 
     # -- lines of strace ---------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Another process begins."""
+        self._begun.clear()
+        self._handles.clear()
 
     def read(self, line: str) -> None:
         """Take in the next line."""

@@ -1,8 +1,9 @@
-"""A service that lives through all that it ever writes, to be recorded under strace.
+"""Three lives of a service in which all is written that it ever writes, to be recorded under strace.
 
-`python -m tests.power_run FOLDER MODEL NEXT MISTAKE`: first start with a model, readings, checkpoints, snapshots,
-removed records, a model that is uploaded and made active, a stop in order, a second life without one. What was answered
-is written to a file of its own; so is every record, for an uninterrupted replay. MISTAKE ("": none) leaves out a sync.
+`python -m tests.power_run FOLDER LIFE MODEL NEXT MISTAKE`. The first start with a model, readings, checkpoints,
+snapshots, removed records, a model that is uploaded and made active, a stop in order; a life that ends by a kill; and
+one that goes on from there. What was answered is written to a file of its own; so is every record, for an uninterrupted
+replay. MISTAKE ("": none) leaves out a sync.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.service.test_registry import ZIP, zipped
 
 DATA, ANSWERED, RECORDS = "data", "answered", "records"
 CHECKPOINT_BYTES = 60_000
-MACHINES, TICKS = 5, 400
+LIVES, MACHINES, TICKS = 3, 5, 900
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -51,10 +52,12 @@ class Answered(msgspec.Struct, array_like=True):
 class Client:
     """Posts readings one body after the other, and notes what was answered."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, life: int) -> None:
         self.machines = [Machine.of(f"m-{number}", 30 + number, TICKS) for number in range(MACHINES)]
-        self.rng = random.Random(5)
-        self.version = 1
+        for machine in self.machines:
+            machine.at = life * TICKS // LIVES
+        self.rng = random.Random(life)
+        self.version = 2 if life else 1
         self.note = os.open(folder / ANSWERED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     async def post(self, client: httpx.AsyncClient, service: Service, bodies: int, readings_max: int = 12) -> None:
@@ -82,10 +85,9 @@ class Client:
         os.write(self.note, msgspec.json.encode(Answered(service.shard.sequence - 1, self.version)) + b"\n")
 
 
-def live(folder: Path, model: Path, following: Path) -> None:
-    """Both lives. The second one ends like a killed process."""
-    own = Client(folder)
-    bounds = {"journal_bytes_max": 1, "silent_check_seconds": 86_400, "snapshot_seconds": 86_400}
+def live(folder: Path, life: int, model: Path, following: Path) -> None:
+    """One of the lives."""
+    own = Client(folder, life)
 
     async def first(client: httpx.AsyncClient, service: Service) -> None:
         await own.post(client, service, 7)
@@ -97,14 +99,18 @@ def live(folder: Path, model: Path, following: Path) -> None:
         await own.post(client, service, 4, 40)
         await service.save()
 
-    async def second(client: httpx.AsyncClient, service: Service) -> None:
+    async def killed(client: httpx.AsyncClient, service: Service) -> None:
         await own.post(client, service, 6)
         await service.save()
         await own.post(client, service, 6)
         os._exit(0)
 
-    run(settings(folder / DATA, model=model, **bounds), first)
-    run(settings(folder / DATA, model=None, **bounds), second)
+    async def after_it(client: httpx.AsyncClient, service: Service) -> None:
+        await own.post(client, service, 5)
+
+    bounds = {"journal_bytes_max": 1, "silent_check_seconds": 86_400, "snapshot_seconds": 86_400}
+    given = settings(folder / DATA, model=None if life else model, **bounds)
+    run(given, (first, killed, after_it)[life])
 
 
 def keep_records(folder: Path) -> None:
@@ -154,7 +160,7 @@ MISTAKES = {
 
 if __name__ == "__main__":
     journal.CHECKPOINT_BYTES = CHECKPOINT_BYTES
-    MISTAKES.get(sys.argv[4], lambda: None)()
-    places = [Path(argument) for argument in sys.argv[1:4]]
-    keep_records(places[0])
-    live(*places)
+    folder, life, model, following, mistake = sys.argv[1:6]
+    MISTAKES.get(mistake, lambda: None)()
+    keep_records(Path(folder))
+    live(Path(folder), int(life), Path(model), Path(following))
