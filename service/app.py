@@ -281,7 +281,7 @@ def _own_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/metrics", tags=["health"], summary="Metrics for Prometheus", response_class=Response)
     async def metrics() -> Response:
-        await service.measure_followers()
+        await service.measure()
         await service.consumer.settled()
         return Response(generate_latest(service.prometheus), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -117,8 +117,9 @@ class Service:
         """Folder of the snapshots."""
         return self.settings.data_dir / SNAPSHOTS
 
-    async def measure_followers(self) -> None:
-        """How far the followers are behind, for the metrics."""
+    async def measure(self) -> None:
+        """What the disk has, and how far the followers are behind, for the metrics."""
+        self.metrics.disk_free = self.space.free
         if self.followers.names:
             places = await asyncio.to_thread(self.followers.places)
             last, now = self.consumer.journal.next_sequence - 1, self.clock.now()
@@ -133,11 +134,6 @@ class Service:
             raise Stopping("the service is stopping")
         self.consumer.check()
         self.space.check()
-
-    async def look_at_space(self) -> None:
-        """Measure the free space of the data folder, and make room where it is short."""
-        await asyncio.to_thread(self.space.look)
-        self.metrics.disk_free = self.space.free
 
     def load(self) -> None:
         """Read models and state from the data folder, once.
@@ -176,7 +172,7 @@ class Service:
     async def _consume(self) -> None:
         assert self._loaded is not None
         registry, shard, clock, journal = self._loaded
-        await self.look_at_space()
+        await asyncio.to_thread(self.space.look)
         limits = QueueLimits(self.settings.queue_readings_max, self.settings.batch_readings_max)
         consumer = Consumer(shard, journal, clock, limits, self._observe)
         self.metrics.follow(shard, lambda: consumer.queued_readings, lambda: registry.view.active)
@@ -332,7 +328,7 @@ class Service:
     async def _keep_room(self) -> None:
         """Looks at the free space."""
         while await self._goes_on_after(free_space.LOOK_SECONDS):
-            await self.look_at_space()
+            await asyncio.to_thread(self.space.look)
 
     async def _goes_on_after(self, seconds: float, sooner: asyncio.Event | None = None) -> bool:
         """Wait, or until `sooner` is set; false, at once, when the service stops."""

@@ -232,6 +232,21 @@ def test_pages_tell_what_was_answered_and_the_answer_without_parameters_stays_as
     run(settings(tmp_path), scenario)
 
 
+def test_readings_that_waited_are_told_in_the_order_of_their_times(tmp_path: Path) -> None:
+    """They are put in order before they are scored, and only then are they in the history."""
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        for first in (0, 8, 4, 12, 20, 16):
+            await client.post("/v1/readings", json=columns("p1", first, 4))
+        told = (await client.get(SCORES, params={"limit": 1})).json()
+        rest = (await client.get(SCORES, params={"cursor": told["next"]})).json()
+        scores = told["scores"] + rest["scores"]
+        assert [entry["time"] for entry in scores] == [time_of(second) for second in range(24)]
+        assert scores == (await client.get(SCORES)).json()["scores"]
+
+    run(settings(tmp_path, reorder_seconds=6.0), scenario)
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
