@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.drift import DriftMonitor
 from models.state import State, Ticks
 from service.admission import Admitted, Pace
 from service.columns import Columns, Field, Index
+from service.merging import Parts
 from service.micro_batch import MicroBatch
 from service.ring import digest_key, mark_field
 
@@ -156,20 +158,28 @@ class Bank:
         """The states of some machines, by their rows."""
         return State(*(self.columns[f.name][rows] for f in fields(State)))
 
-    def step(self, rows: Index, x: Floats, admitted: Admitted, centre: Index | None) -> Ticks:
-        """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order."""
+    def step(
+        self, rows: Index, x: Floats, admitted: Admitted, centre: Index | None, parts: Parts | None = None
+    ) -> Ticks:
+        """Advance the machines in state `rows` (m,) by their readings `x` (n, d), in wave order. `parts` are the
+        micro-batches that these once were."""
         state, ticks = self.detector.advance(
             self.state(rows), x, admitted.sizes, admitted.reset, centre, admitted.skipped
         )
         for f in fields(State):
             self.columns[f.name][rows] = getattr(state, f.name)
-        self._watch(ticks)
+        if parts is None:
+            self._watch(ticks.z, ticks.p_value, ticks.memory)
+        else:
+            z, p_value, memory = (array[parts.rows] for array in (ticks.z, ticks.p_value, ticks.memory))
+            for start, end in pairwise(parts.bounds):
+                self._watch(z[start:end], p_value[start:end], memory[start:end])
         return ticks
 
-    def _watch(self, ticks: Ticks) -> None:
+    def _watch(self, z: Floats32, p_value: Floats32, memory: Floats32) -> None:
         """Hand readings to the drift monitor, small batches together."""
-        self._unwatched.append((ticks.z, ticks.p_value, ticks.memory))
-        self._unwatched_readings += len(ticks.z)
+        self._unwatched.append((z, p_value, memory))
+        self._unwatched_readings += len(z)
         if self._unwatched_readings >= DRIFT_READINGS_MIN:
             self._monitor.update(*self._waiting())
             self._unwatched, self._unwatched_readings = [], 0

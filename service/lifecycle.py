@@ -41,6 +41,8 @@ from service.settings import JOURNAL, MODELS, SNAPSHOTS, Settings
 from service.shard import Shard
 from service.thread import in_daemon
 
+RECORD_READINGS = 20  # to replay a record takes as long as so many of its readings
+
 log = logging.getLogger("limen")
 
 
@@ -303,7 +305,8 @@ class Service:
     def _observe(self, report: BatchReport) -> None:
         self.metrics.observe_scoring(report.step_seconds)
         self.metrics.observe_sync(report.sync_seconds)
-        self._readings_since_snapshot += sum(len(readings.time) for readings in report.record.readings)
+        admitted = sum(len(readings.time) for readings in report.record.readings)
+        self._readings_since_snapshot += RECORD_READINGS + admitted
         if self._readings_since_snapshot >= self.settings.snapshot_readings_max:
             self._snapshot_due.set()
         self.metrics.observe_readings(report.record.readings, report.now)

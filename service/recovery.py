@@ -19,7 +19,8 @@ from service.bank import Bank
 from service.configuration import Configuration
 from service.equipment import EQUIPMENT_FIELDS, NO_BANK
 from service.journal import Journal, JournalError
-from service.replay import ModelOf, replay
+from service.merging import groups
+from service.replay import ModelOf, replay_together
 from service.shard import Shard
 from service.snapshot import Arrays, BankRecord, Header, NewerSnapshot, Snapshot, SnapshotError
 
@@ -159,16 +160,16 @@ def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) 
 
 
 def catch_up(shard: Shard, journal: Journal, model_of: ModelOf, told: Told = lambda records, readings: None) -> int:
-    """Replay the records that came after the snapshot; how many readings they hold. `told` is called after each record
+    """Replay the records that came after the snapshot; how many readings they hold. `told` is called now and then
     with the records and readings so far. JournalError where records are missing, RecordError where one is damaged."""
     first, start, done = journal.first_sequence(), shard.sequence, 0
     if first is not None and shard.sequence < first:
         raise _lost(shard.sequence, first)
-    for record in journal.read(shard.sequence):
-        if record.sequence != shard.sequence:
-            raise _lost(shard.sequence, record.sequence)
-        replay(shard, record, model_of)
-        done += sum(len(readings.time) for readings in record.readings)
+    for group in groups(journal.read(shard.sequence)):
+        if group[0].sequence != shard.sequence:
+            raise _lost(shard.sequence, group[0].sequence)
+        replay_together(shard, group, model_of)
+        done += sum(len(readings.time) for record in group for readings in record.readings)
         told(shard.sequence - start, done)
     shard.counters.alarms.clear()  # those of a replay were counted when they opened
     if shard.sequence < journal.next_sequence:

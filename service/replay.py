@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from service.bank import Bank
 from service.columns import Index
 from service.entry import enter_again, missing_values, ordered
 from service.equipment import NO_BANK
+from service.merging import Merged, merge
 from service.records import ModelReadings, Record
 from service.scoring import Results, remember, step_bank
 from service.shard import Shard
@@ -51,7 +52,27 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
     shard.record(record.kind, record.now, record.received_at, detail=record.detail)
 
 
-def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int, heard: bool) -> None:
+def replay_together(shard: Shard, group: Sequence[Record], model_of: ModelOf) -> None:
+    """Take a shard through neighbouring records, all at once where they may be merged."""
+    parts = merge(group) if len(group) > 1 and not shard.waiting.machines else []
+    models = [model_of(merged.readings.artifact_id) for merged in parts]
+    if not parts or None in models or group[0].sequence != shard.sequence:
+        for record in group:
+            replay(shard, record, model_of)
+        return
+    now = np.array([record.now for record in group])
+    for merged, model in zip(parts, models, strict=True):
+        assert model is not None
+        _score_again(shard, shard.bank(model), merged.readings, int(now[-1]), True, merged)
+        shard.columns["heard"][merged.readings.slot] = now[merged.record]  # of a machine, the last one stays
+    last = group[-1]
+    shard.sequence = last.sequence
+    shard.record(last.kind, last.now, last.received_at)
+
+
+def _score_again(
+    shard: Shard, bank: Bank, readings: ModelReadings, now: int, heard: bool, merged: Merged | None = None
+) -> None:
     """The steps of `scoring.score` for readings that were admitted; the outcomes that were answered stand."""
     missing = missing_values(readings.values)
     valued = None if missing is None else ~np.all(missing, axis=1)
@@ -60,7 +81,8 @@ def _score_again(shard: Shard, bank: Bank, readings: ModelReadings, now: int, he
         _close_again(shard, readings)
     admitted = ordered(shard, bank, readings.slot, readings.time, valued)
     rows = admitted.rows
-    ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted)
+    parts = merged.parts(admitted) if merged else None
+    ticks = step_bank(shard, bank, readings.values.take(rows, axis=0), admitted, parts)
     results = _told(readings, rows)
     shard.follow_pace(bank, admitted, results.historical)
     shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now, heard)

@@ -26,6 +26,7 @@ from service.columns import Index
 from service.entry import Entry, due, enter, missing_values, ordered
 from service.ingest.batch import Body
 from service.limits import ShardLimits
+from service.merging import Parts
 from service.micro_batch import MicroBatch, gather
 from service.outcome import TOP_SENSORS, BodyOutcome, Outcome
 from service.records import HeldPoints, ModelReadings, Record
@@ -174,9 +175,9 @@ class Scored:
     now: int
 
 
-def step_bank(shard: Shard, bank: Bank, x: Floats, admitted: Admitted) -> Ticks:
-    """Advance the machines of one model by their admitted readings `x` (n, d)."""
-    return bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot))
+def step_bank(shard: Shard, bank: Bank, x: Floats, admitted: Admitted, parts: Parts | None = None) -> Ticks:
+    """Advance the machines of one model by their admitted readings `x` (n, d); `parts` as `Bank.step` has it."""
+    return bank.step(shard.columns["row"][admitted.machines], x, admitted, shard.centres(bank, admitted.slot), parts)
 
 
 class Welcome:

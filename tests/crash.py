@@ -32,7 +32,7 @@ from tests.witness import Witness, last_times
 BODY_READINGS_MAX = 20  # fewer than the ring of results, so that a body that was taken comes back as a whole
 SETTINGS = {
     "LIMEN_SNAPSHOT_SECONDS": "6",
-    "LIMEN_SNAPSHOT_READINGS_MAX": "1500",
+    "LIMEN_SNAPSHOT_READINGS_MAX": "2500",
     "LIMEN_SILENT_CHECK_SECONDS": "5",
 }
 NEWS_SECONDS_MAX = 1.0

@@ -17,7 +17,7 @@ from tests.crash import Machine, Plant, crash_loop
 from tests.planted import COMMIT_SECONDS, program
 from tests.uninterrupted import check
 
-SETTINGS = {"LIMEN_SNAPSHOT_READINGS_MAX": "500"}  # some batches between two snapshots: a start has records to replay
+SETTINGS = {"LIMEN_SNAPSHOT_READINGS_MAX": "1000"}  # some batches between two snapshots: a start has records to replay
 NAMED = r"\bm-\d+|alarm 0-\d+-\d+|record \d+"  # what was lost or changed
 FOUND = {
     "answer_before_sync": r"m-\d+, reading \d+ was answered and is not there any more",
