@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Protocol
 
 from service.followers.store import Place, Store
@@ -43,11 +43,28 @@ class Follower(Protocol):
 
 def follow(follower: Follower, reader: Reader, stopping: threading.Event) -> None:
     """Read on until told to stop. RecordError where a record cannot be read."""
+    check_place(follower, reader)
     while not stopping.is_set():
         moved = advance(follower, reader)
         follower.settle()
         if not moved:
             stopping.wait(POLL_SECONDS)
+
+
+def check_place(follower: Follower, reader: Reader) -> None:
+    """Say so where the journal is not the one that was read: it was put back to an earlier state and has grown since,
+    so that records of the same numbers were read before, and others now go unread."""
+    place = follower.store.place
+    if not place.received_at:
+        return
+    with closing(reader.read(place.position)) as records, suppress(RecordError):  # type: ignore[type-var]
+        for record in records:
+            if record.sequence == place.position and record.received_at != place.received_at:
+                log.error(
+                    "follower %s has read another record %d than the journal has: it was put back to an earlier state; "
+                    "some records up to it go unread", follower.name, place.position,
+                )  # fmt: skip
+            return
 
 
 def advance(follower: Follower, reader: Reader) -> bool:
@@ -74,7 +91,8 @@ def advance(follower: Follower, reader: Reader) -> bool:
     with store.transaction():
         for record in records:
             follower.take(record)
-        store.move(Place(records[-1].sequence, max(before.now, *(record.now for record in records))))
+        now = max(before.now, *(record.now for record in records))
+        store.move(Place(records[-1].sequence, now, records[-1].received_at))
     return True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from models.disk import make_folder
@@ -13,8 +13,8 @@ from models.disk import make_folder
 FORMAT = 1
 BUSY_MILLISECONDS = 10_000
 TABLES = """
-CREATE TABLE place (position INTEGER NOT NULL, now INTEGER NOT NULL) STRICT;
-INSERT INTO place VALUES (0, 0);
+CREATE TABLE place (position INTEGER NOT NULL, now INTEGER NOT NULL, received_at INTEGER NOT NULL) STRICT;
+INSERT INTO place VALUES (0, 0, 0);
 CREATE TABLE hole (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 """
 
@@ -25,10 +25,12 @@ class StoreError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The last record that was read and what the clock said then, in microseconds; zeros before there is one."""
+    """The last record that was read, what the clock said then, and when that record came in, in microseconds; zeros
+    where there is none."""
 
     position: int = 0
     now: int = 0
+    received_at: int = 0
 
 
 class Store:
@@ -50,11 +52,11 @@ class Store:
 
     @property
     def place(self) -> Place:
-        return Place(*self.connection.execute("SELECT position, now FROM place").fetchone())
+        return Place(*self.connection.execute("SELECT position, now, received_at FROM place").fetchone())
 
     def move(self, place: Place) -> None:
         """Within a transaction: what was read so far is taken in with it."""
-        self.connection.execute("UPDATE place SET position = ?, now = ?", (place.position, place.now))
+        self.connection.execute("UPDATE place SET position = ?, now = ?, received_at = ?", astuple(place))
 
     def holes(self) -> list[tuple[int, int]]:
         """Records that were gone before they were read: first and last."""
@@ -85,6 +87,6 @@ def place_in(path: Path) -> Place:
         return Place()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return Place(*connection.execute("SELECT position, now FROM place").fetchone())
+            return Place(*connection.execute("SELECT position, now, received_at FROM place").fetchone())
     except sqlite3.Error:
         return Place()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from models.artifact import LoadedModel
 from models.contract import MICROSECONDS
 from service import history, recovery
-from service.followers.follow import advance
+from service.followers.follow import advance, check_place
 from service.followers.history import HistoryExport
 from service.followers.store import Place
 from service.journal import SqliteJournal
@@ -204,3 +205,32 @@ def test_a_large_day_leaves_in_parts_before_its_end(plant: Plant, monkeypatch: p
     plant.follow()
     assert len(plant.files()) == 2
     assert plant.rows() == [("a", second) for second in range(-20, -5)]
+
+
+def test_a_journal_that_was_put_back_and_has_grown_since_is_noticed_at_the_start(
+    plant: Plant, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plant.post("a", -20, 10)
+    earlier = tmp_path / "earlier.sqlite"
+    plant.reader.copy(earlier)
+    record = plant.post("a", -10, 10)
+    plant.follow()
+    check_place(plant.follower, plant.reader)
+    assert not caplog.records
+    other = SqliteJournal(earlier)
+    other.append(replace(record, received_at=record.received_at + 1))
+    asyncio.run(other.sync())
+    check_place(plant.follower, JournalFile(earlier))
+    assert "has read another record 2 than the journal has" in caplog.text
+    other.close()
+
+
+def test_a_place_whose_record_was_removed_is_no_trouble(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    plant.post("a", -20, 10)
+    plant.follow()
+    plant.post("a", -10, 10)
+    plant.journal.prune(2)
+    check_place(plant.follower, plant.reader)
+    plant.follow()
+    assert plant.follower.store.place.position == 2
+    assert not caplog.records
