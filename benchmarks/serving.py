@@ -5,7 +5,8 @@ usage: python benchmarks/serving.py [--seconds 6] [--machines 10000] [--no-refer
 The server is a process of its own, pinned to one core; the load comes from this process, on another one, over HTTP on
 loopback, from bodies made before the clock starts. 32 sensors, memory size 64. Figures are readings a second and
 latency of requests; the open-loop part offers single readings at a fixed rate whether or not answers come back, so that
-waiting counts. Needs two cores; the reference needs torch.
+waiting counts. Each load goes in turns to a server with its journal and to one without, on the same core, so that what
+the journal costs is seen in the same run. Needs two cores; the reference needs torch.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,7 +35,8 @@ from rich.table import Table
 SENSORS, MEMORY, WINDOW = 32, 64, 15
 NAMES = [f"sensor-{i:02d}" for i in range(SENSORS)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
-MIXED, ROWS = "columns, 10 machines x 10", "rows of 100"
+MIXED, ROWS = "columns, 10 machines x 10, 64 in flight", "rows of 100, 64 in flight"
+OFFERED = 1000  # single readings a second
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -134,9 +136,24 @@ class Connection:
         self.writer.close()
 
 
-async def closed_loop(
-    port: int, bodies: Iterator[bytes], readings: int, in_flight: int, seconds: float, service: str, load: str
-) -> Figures:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One stretch of a load: seconds that each request took, how many were refused, and seconds in all."""
+
+    taken: list[float]
+    refused: int
+    elapsed: float
+
+
+def figures_of(service: str, load: str, readings: int, samples: list[Sample]) -> Figures:
+    """Several stretches of one load together, of `readings` readings a request."""
+    taken, refused = [t for sample in samples for t in sample.taken], sum(sample.refused for sample in samples)
+    p50, p99 = np.quantile(taken, [0.5, 0.99]) * 1e3
+    rate = (len(taken) - refused) * readings / sum(sample.elapsed for sample in samples)
+    return Figures(service, load, rate, p50, p99, len(taken), refused)
+
+
+async def closed_loop(port: int, bodies: Iterator[bytes], readings: int, in_flight: int, seconds: float) -> Sample:
     """`in_flight` clients, each sending its next body when the answer to the last one is there."""
     prepared = [next(bodies) for _ in range(int(seconds * 250_000 / max(readings, 12)))]
     supply = iter(prepared)
@@ -157,13 +174,10 @@ async def closed_loop(
     started = time.perf_counter()
     until = started + seconds
     await asyncio.gather(*(client() for _ in range(in_flight)))
-    elapsed = time.perf_counter() - started
-    p50, p99 = np.quantile(taken, [0.5, 0.99]) * 1e3
-    rate = (len(taken) - refused) * readings / elapsed
-    return Figures(service, f"{load}, {in_flight} in flight", rate, p50, p99, len(taken), refused)
+    return Sample(taken, refused, time.perf_counter() - started)
 
 
-async def open_loop(port: int, bodies: Iterator[bytes], rate: int, seconds: float, service: str) -> Figures:
+async def open_loop(port: int, bodies: Iterator[bytes], rate: int, seconds: float) -> Sample:
     """Single readings offered at `rate` a second, at random moments; latency counts from the moment offered."""
     rng = random.Random(2)
     moments, moment = [], 0.0
@@ -197,8 +211,7 @@ async def open_loop(port: int, bodies: Iterator[bytes], rate: int, seconds: floa
     elapsed = time.perf_counter() - started
     while not free.empty():
         free.get_nowait().close()
-    p50, p99 = np.quantile(taken, [0.5, 0.99]) * 1e3
-    return Figures(service, f"single readings offered at {rate}/s", len(taken) / elapsed, p50, p99, len(taken), refused)
+    return Sample(taken, refused, elapsed)
 
 
 def free_port() -> int:
@@ -207,9 +220,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(command: list[str], port: int, core: int) -> subprocess.Popen[bytes]:
+def start(command: list[str], port: int, core: int, **settings: str) -> subprocess.Popen[bytes]:
     """Start a server pinned to `core` and wait until it listens."""
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | settings
     process = subprocess.Popen(
         command, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, {core}), stdout=subprocess.DEVNULL
     )
@@ -249,33 +262,87 @@ async def register(port: int, values: Values, machines: int) -> None:
     connection.close()
 
 
-def measure_limen(options: argparse.Namespace, folder: Path) -> tuple[list[Figures], dict[str, float]]:
-    port = free_port()
-    command = [sys.executable, "-m", "service", "serve", "--model", str(folder / "model"), "--data-dir"]
-    command += [str(folder / "data"), "--port", str(port), "--clock", "event"]
-    process = start(command, port, core=0)
-    values, storm, m, s = Values(), Values(faulty=True), options.machines, options.seconds
-    try:
-        empty = resident(process)
-        asyncio.run(register(port, values, m))
-        per_machine = (resident(process) - empty) / m
+@dataclass(slots=True)
+class Server:
+    """A server under load; what it is sent."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    port: int
+    values: Values
+    storm: Values
+    samples: dict[str, list[Sample]]
+
+    @classmethod
+    def started(cls, name: str, folder: Path, **settings: str) -> Server:
+        port = free_port()
+        command = [sys.executable, "-m", "service", "serve", "--model", str(folder / "model"), "--data-dir"]
+        command += [str(folder / name), "--port", str(port), "--clock", "event"]
+        values, storm = Values(), Values(faulty=True)
         storm.tick = values.tick
-        loads = [
-            ("columns, 100 machines x 1", lambda: columns_bodies(values, m, 1), 64),
-            (MIXED, lambda: columns_bodies(values, m, 10), 64),
-            (MIXED, lambda: columns_bodies(values, m, 10), 8),
-            ("columns, 1 machine x 100", lambda: columns_bodies(values, m, 100), 64),
-            ("columns, 1 machine x 100", lambda: columns_bodies(values, m, 100), 8),
-            (ROWS, lambda: rows_bodies(values, m, 100), 64),
-            ("rows of 100, every machine in alarm", lambda: rows_bodies(storm, m, 100), 64),
-        ]
-        figures = [asyncio.run(open_loop(port, rows_bodies(values, m, 1), 1000, s, "limen"))]
-        figures += [
-            asyncio.run(closed_loop(port, bodies(), 100, flight, s, "limen", load)) for load, bodies, flight in loads
-        ]
-        return figures, {"ram_per_machine": per_machine, "state_per_machine": float(state_bytes(folder / "model"))}
+        return cls(name, start(command, port, 0, **settings), port, values, storm, {})
+
+    def run(self, load: Load, machines: int, seconds: float) -> None:
+        """One stretch of a load."""
+        bodies = load.bodies(self.storm if load.faulty else self.values, machines)
+        if load.in_flight:
+            sample = asyncio.run(closed_loop(self.port, bodies, load.readings, load.in_flight, seconds))
+        else:
+            sample = asyncio.run(open_loop(self.port, bodies, OFFERED, seconds))
+        self.samples.setdefault(load.name, []).append(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests of `readings` readings; `in_flight` 0: offered at a fixed rate."""
+
+    name: str
+    bodies: Callable[[Values, int], Iterator[bytes]]
+    readings: int = 100
+    in_flight: int = 64
+    faulty: bool = False
+
+
+LOADS = [
+    Load(f"single readings offered at {OFFERED}/s", lambda v, m: rows_bodies(v, m, 1), 1, 0),
+    Load("columns, 100 machines x 1, 64 in flight", lambda v, m: columns_bodies(v, m, 1)),
+    Load(MIXED, lambda v, m: columns_bodies(v, m, 10)),
+    Load("columns, 10 machines x 10, 8 in flight", lambda v, m: columns_bodies(v, m, 10), in_flight=8),
+    Load("columns, 1 machine x 100, 64 in flight", lambda v, m: columns_bodies(v, m, 100)),
+    Load("columns, 1 machine x 100, 8 in flight", lambda v, m: columns_bodies(v, m, 100), in_flight=8),
+    Load(ROWS, lambda v, m: rows_bodies(v, m, 100)),
+    Load("rows of 100, every machine in alarm, 64 in flight", lambda v, m: rows_bodies(v, m, 100), faulty=True),
+]
+
+
+def measure_limen(options: argparse.Namespace, folder: Path) -> tuple[list[Figures], dict[str, float]]:
+    """The service with its journal, and beside it, in turns, one without."""
+    with_journal = Server.started("limen", folder, LIMEN_JOURNAL_BYTES_MAX="1000000000")
+    servers = [with_journal, Server.started("without journal", folder, LIMEN_JOURNAL="false")]
+    try:
+        empty = resident(with_journal.process)
+        for server in servers:
+            asyncio.run(register(server.port, server.values, options.machines))
+        memory = {
+            "ram_per_machine": (resident(with_journal.process) - empty) / options.machines,
+            "state_per_machine": float(state_bytes(folder / "model")),
+        }
+        for load in LOADS:
+            for server in [*servers, *reversed(servers)]:  # what drifts on the machine counts for both
+                server.run(load, options.machines, options.seconds / 2)
     finally:
-        stop(process)
+        for server in servers:
+            stop(server.process)
+    figures = [
+        figures_of(server.name, load.name, load.readings, server.samples[load.name])
+        for load in LOADS
+        for server in servers
+    ]
+    journal = sum(path.stat().st_size for path in (folder / "limen" / "journal").iterdir())
+    readings = (WINDOW + 1) * options.machines + sum(
+        f.requests * load.readings for load, f in zip(LOADS, figures[::2], strict=True)
+    )
+    return figures, memory | {"journal_per_reading": journal / readings}
 
 
 def state_bytes(model: Path) -> int:
@@ -295,9 +362,11 @@ def measure_reference(options: argparse.Namespace) -> list[Figures]:
     process = start([*command, "--log-level", "warning", "--no-access-log"], port, core=0)
     values, m, s = Values(), options.machines, options.seconds
     try:
+        full = asyncio.run(closed_loop(port, rows_bodies(values, m, 100), 100, 64, s))
+        single = asyncio.run(open_loop(port, rows_bodies(values, m, 1), 200, s))
         return [
-            asyncio.run(closed_loop(port, rows_bodies(values, m, 100), 100, 64, s, "reference", ROWS)),
-            asyncio.run(open_loop(port, rows_bodies(values, m, 1), 200, s, "reference")),
+            figures_of("reference", ROWS, 100, [full]),
+            figures_of("reference", "single readings offered at 200/s", 1, [single]),
         ]
     finally:
         stop(process)
@@ -334,8 +403,11 @@ def main() -> None:
     console.print(
         f"RAM that the process grew by: {memory['ram_per_machine']:,.0f} bytes a machine (with its id, and reserve)"
     )
-    for figure in figures:
-        if reference and figure.load in (f"{MIXED}, 64 in flight", f"{ROWS}, 64 in flight"):
+    console.print(f"The journal takes {memory['journal_per_reading']:,.0f} bytes of disk a reading")
+    for figure, bare in zip(figures[::2], figures[1::2], strict=True):
+        cost = 1 - figure.readings_per_second / bare.readings_per_second
+        console.print(f"The journal costs {cost:4.0%} of {figure.load}")
+        if reference and figure.load in (MIXED, ROWS):
             ratio = figure.readings_per_second / reference[0].readings_per_second
             console.print(f"Limen, {figure.load}, beside the reference, {reference[0].load}: {ratio:.1f} times")
     if options.json:
