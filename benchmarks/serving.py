@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import http
 import json
 import os
 import random
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -221,20 +223,23 @@ def free_port() -> int:
 
 
 def start(command: list[str], port: int, core: int, **settings: str) -> subprocess.Popen[bytes]:
-    """Start a server pinned to `core` and wait until it listens."""
+    """Start a server pinned to `core` and wait until it is ready (another one: until it answers)."""
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | settings
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     process = subprocess.Popen(
         command, env=environment, preexec_fn=lambda: os.sched_setaffinity(0, {core}), stdout=subprocess.DEVNULL
     )
     for _ in range(600):
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            opener.open(f"http://127.0.0.1:{port}/health/ready", timeout=1).close()
             return process
-        except OSError:
+        except OSError as error:
+            if getattr(error, "code", None) == http.HTTPStatus.NOT_FOUND:
+                return process  # the reference, which has no such address
             if process.poll() is not None:
                 raise SystemExit(f"the server ended with exit status {process.returncode}") from None
             time.sleep(0.1)
-    raise SystemExit("the server did not listen within a minute")
+    raise SystemExit("the server was not ready within a minute")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

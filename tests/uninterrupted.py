@@ -23,6 +23,7 @@ from service.alarms import Alarm
 from service.journal import SqliteJournal
 from service.limits import ShardLimits
 from service.records import Record
+from service.replay import replay
 from service.shard import Shard
 from service.snapshot import Snapshot
 from service.status import STATUS_NAMES
@@ -118,7 +119,7 @@ def _replayed(records: list[Record], model: LoadedModel) -> Shard:
     """A shard that is taken through all records, from none on."""
     shard = Shard(lambda equipment: model, ShardLimits(future=None))
     for record in records:
-        recovery.replay(shard, record, lambda artifact_id: model)
+        replay(shard, record, lambda artifact_id: model)
     return shard
 
 
