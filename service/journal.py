@@ -309,6 +309,7 @@ def _open(path: Path, shard: int) -> tuple[sqlite3.Connection, int]:
         (own,) = connection.execute("SELECT value FROM journal WHERE name = 'shard'").fetchone()
         if own != str(shard):
             raise JournalError(f"{path} is the journal of shard {own}; expected {shard}")
+        _renew_log(connection)
         return connection, last_of(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
@@ -316,6 +317,14 @@ def _open(path: Path, shard: int) -> tuple[sqlite3.Connection, int]:
     except JournalError:
         connection.close()
         raise
+
+
+def _renew_log(connection: sqlite3.Connection) -> None:
+    """Move what a log holds into the database, and begin it anew. After a sync that failed, the kernel may show what
+    the disk has not: all that is read from here on is written once more."""
+    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if frames > 0:
+        connection.execute("UPDATE journal SET value = value WHERE name = 'shard'")  # the first commit of the new log
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -27,7 +27,7 @@ CALLS = (
 UNKNOWN = {"creat", "pwritev", "writev", "truncate", "fallocate", "sync_file_range", "linkat", "link", "symlink",
            "sendfile", "copy_file_range"}  # fmt: skip
 LINE = re.compile(r"(\d+) +(?:<\.\.\. (\w+) resumed>|(\w+)\()(.*)")
-RESULT = re.compile(r"(.*)\) += (-?\d+)(?:<.*>)?(?: \w+ \(.*\))?")
+RESULT = re.compile(r"(.*)\) += (-?\d+)(?:<.*>)?(?: \w+ \(.*\))?( \(INJECTED\))?")
 HANDLE = re.compile(r"(\d+|AT_FDCWD)<(.*)>")
 
 
@@ -58,12 +58,19 @@ class Naming:
 
 @dataclass(slots=True)
 class Operation:
-    """A change, and the moments (lines of the recording) at which it began and ended, and from which on it is safe."""
+    """A change, and the moments (lines of the recording) at which it began and ended, and from which on it is safe.
+    After a sync that failed, no later one makes it safe: the kernel takes it for written."""
 
     change: Write | Resize | Naming
     began: int
     ended: int
     safe: int = NEVER
+    given_up: bool = False
+
+    @property
+    def about(self) -> int:
+        """What has to be synced."""
+        return self.change.folder if isinstance(self.change, Naming) else self.change.file
 
 
 @dataclass(frozen=True)
@@ -82,12 +89,14 @@ def can_record() -> bool:
     return shutil.which("strace") is not None and subprocess.run(command, capture_output=True).returncode == 0
 
 
-def record(commands: Sequence[Sequence[str]], folder: Path, trace: Path) -> Recording:
-    """Run commands, which have to end well; what they did to `folder`, which is empty before."""
+def record(commands: Sequence[tuple[Sequence[str], str]], folder: Path, trace: Path) -> Recording:
+    """Run commands, which have to end well, each with calls that fail (as strace has it; "": none); what they did to
+    `folder`, which is empty before."""
     tracing = ["strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", "1000000000", "-e", f"trace={CALLS}"]
     recording = Recording(folder)
-    for command in commands:
-        done = subprocess.run([*tracing, "-o", str(trace), *command], capture_output=True, text=True)
+    for command, failing in commands:
+        inject = ["-e", f"inject={failing}"] if failing else []
+        done = subprocess.run([*tracing, *inject, "-o", str(trace), *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         recording.begin()
         for line in trace.read_text("ascii").splitlines():
@@ -133,8 +142,13 @@ class Recording:
             began, before = self._begun.pop(thread)
             text = before + rest
         done = RESULT.fullmatch(text)
-        if done is not None and int(done[2]) >= 0:
-            self._take(resumed or name, done[1].split(", "), int(done[2]), began)
+        if done is None:
+            return
+        call, given = resumed or name, done[1].split(", ")
+        if int(done[2]) >= 0:
+            self._take(call, given, int(done[2]), began)
+        elif call in ("fsync", "fdatasync") and (handle := _number(given[0])) in self._handles:
+            self._sync(self._handles[handle], began, failed=True)
 
     def _take(self, name: str, given: list[str], result: int, began: int) -> None:
         if name == "openat":
@@ -233,12 +247,11 @@ class Recording:
         self._sizes[file] = size
         self.operations.append(Operation(Resize(file, size), began, self.moment))
 
-    def _sync(self, synced: int, began: int) -> None:
+    def _sync(self, synced: int, began: int, failed: bool = False) -> None:
         for operation in self.operations:
-            change = operation.change
-            about = change.folder if isinstance(change, Naming) else change.file
-            if about == synced and operation.ended < began:
-                operation.safe = min(operation.safe, self.moment)
+            if operation.about == synced and operation.ended < began and operation.safe == NEVER:
+                operation.given_up |= failed
+                operation.safe = NEVER if operation.given_up else self.moment
 
     # -- what a power loss leaves ------------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""Three lives of a service in which all is written that it ever writes, to be recorded under strace.
+"""The lives of a service in which all is written that it ever writes, to be recorded under strace.
 
-`python -m tests.power_run FOLDER LIFE MODEL NEXT MISTAKE`. The first start with a model, readings, checkpoints,
-snapshots, removed records, a model that is uploaded and made active, a stop in order; a life that ends by a kill; and
-one that goes on from there. What was answered is written to a file of its own; so is every record, for an uninterrupted
-replay. MISTAKE ("": none) leaves out a sync.
+`python -m tests.power_run FOLDER LIFE MODEL NEXT MISTAKE`. The first starts with a model, readings, checkpoints,
+snapshots, removed records, a model that is uploaded and made active, and stops in order; one is killed; one cannot sync
+and is killed before it has tidied up; one goes on from there. What was answered is written to a file of its own; so is
+every record, for an uninterrupted replay. MISTAKE ("": none) leaves out a sync.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import pytest
 
 from models import disk
 from service import journal, snapshot
@@ -30,7 +31,8 @@ from tests.service.test_registry import ZIP, zipped
 
 DATA, ANSWERED, RECORDS = "data", "answered", "records"
 CHECKPOINT_BYTES = 60_000
-LIVES, MACHINES, TICKS = 3, 5, 900
+MACHINES, TICKS = 5, 1200
+FAILING = ("", "", "fdatasync:error=EIO:when=5+", "")  # calls, by life
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -55,7 +57,7 @@ class Client:
     def __init__(self, folder: Path, life: int) -> None:
         self.machines = [Machine.of(f"m-{number}", 30 + number, TICKS) for number in range(MACHINES)]
         for machine in self.machines:
-            machine.at = life * TICKS // LIVES
+            machine.at = life * TICKS // len(FAILING)
         self.rng = random.Random(life)
         self.version = 2 if life else 1
         self.note = os.open(folder / ANSWERED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -105,12 +107,17 @@ def live(folder: Path, life: int, model: Path, following: Path) -> None:
         await own.post(client, service, 6)
         os._exit(0)
 
+    async def failing(client: httpx.AsyncClient, service: Service) -> None:
+        with pytest.raises(AssertionError, match="could not make these readings safe"):
+            await own.post(client, service, 9)
+        os._exit(0)
+
     async def after_it(client: httpx.AsyncClient, service: Service) -> None:
         await own.post(client, service, 5)
 
     bounds = {"journal_bytes_max": 1, "silent_check_seconds": 86_400, "snapshot_seconds": 86_400}
     given = settings(folder / DATA, model=None if life else model, **bounds)
-    run(given, (first, killed, after_it)[life])
+    run(given, (first, killed, failing, after_it)[life])
 
 
 def keep_records(folder: Path) -> None:
@@ -154,8 +161,14 @@ def forget_snapshots() -> None:
     snapshot.write_durably = lambda path, content: path.write_bytes(content)  # type: ignore
 
 
+def forget_logs() -> None:
+    """Go on with a log that may be there only in memory."""
+    journal._renew_log = lambda connection: None
+
+
 MISTAKES = {
     "commits": forget_commits, "names": forget_names, "files": forget_files, "snapshots": forget_snapshots,
+    "logs": forget_logs,
 }  # fmt: skip
 
 if __name__ == "__main__":
