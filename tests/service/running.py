@@ -37,11 +37,11 @@ def settings(data_dir: Path, **given: Any) -> Settings:
     return Settings(**{"data_dir": data_dir, "clock": "event", "model": model_folder(), **given})
 
 
-def run(given: Settings, scenario: Scenario) -> None:
+def run(given: Settings, scenario: Scenario, on_failure: Callable[[], None] = lambda: None) -> None:
     """Start a service, play the scenario, stop the service."""
 
     async def play() -> None:
-        service = Service(given)
+        service = Service(given, on_failure=on_failure)
         app = create_app(given, service)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (

@@ -160,11 +160,10 @@ def test_a_start_that_cannot_record_its_settings_serves_nothing_and_ends(
     ended: list[bool] = []
 
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
-        service.on_failure = lambda: ended.append(True)
         is_problem(await client.get("/health/ready"), 503, "unavailable")
         is_problem(await client.post("/v1/readings", json=columns("p1", 0, 5)), 503, "unavailable")
 
-    run(settings(tmp_path), scenario)
+    run(settings(tmp_path), scenario, on_failure=lambda: ended.append(True))
     assert ended == [True]
     assert not list((tmp_path / "snapshots").glob("*"))
 
