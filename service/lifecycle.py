@@ -211,6 +211,7 @@ class Service:
 
     async def save(self) -> None:
         """Write a snapshot: copied between two micro-batches, written in a thread."""
+        await asyncio.to_thread(recovery.make_room, self.shard)
         await self.consumer.settled()
         captured = recovery.capture(self.shard)
         self._readings_since_snapshot = 0  # of one that fails, too: the next one is not tried at once

@@ -38,7 +38,7 @@ def capture(shard: Shard) -> Snapshot:
         "alarms": snapshot.text(shard.book.saved()),
         "configuration": snapshot.text(msgspec.json.encode(shard.configuration)),
         **({"shifts": snapshot.text(shard.sources.saved())} if shard.sources.shifts else {}),
-        **{f"equipment.{name}": array.copy() for name, array in table.columns.saved().items()},
+        **{f"equipment.{name}": array for name, array in table.columns.copied().items()},
     }
     if shard.waiting.machines:
         arrays["waiting"] = snapshot.text(assembly.saved(shard.waiting.machines))
@@ -64,8 +64,14 @@ def capture(shard: Shard) -> Snapshot:
     return Snapshot(header, arrays)
 
 
+def make_room(shard: Shard) -> None:
+    """Take memory for the next capture, in another thread: readings wait for a capture."""
+    for columns in [shard.columns, *(bank.columns for bank in list(shard.banks.values()))]:
+        columns.make_room()
+
+
 def _copied(bank: Bank) -> Arrays:
-    states = {f"bank.{bank.number}.{name}": array.copy() for name, array in bank.columns.saved().items()}
+    states = {f"bank.{bank.number}.{name}": array for name, array in bank.columns.copied().items()}
     drift = bank.drift_state()
     return states | {f"drift.{bank.number}.{name}": array for name, array in drift.items()}
 

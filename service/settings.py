@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     alarms_closed_max: Count = Field(10_000, description="Closed alarms that are kept.")
     snapshot_seconds: Seconds = Field(300.0, description="Time between two snapshots of the state.")
     snapshot_readings_max: Count = Field(
-        1_000_000,
+        500_000,
         description="Readings after which a snapshot is saved before its time: what a start may replay (a micro-batch"
         " counts as 20 more).",
     )

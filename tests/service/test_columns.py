@@ -49,3 +49,21 @@ def test_what_a_snapshot_lacks_takes_its_default() -> None:
 @pytest.mark.parametrize(("fields", "size"), [(FIELDS, 8 + 12 + 8), ({}, 0), ({"flag": Field("bool")}, 1)])
 def test_the_bytes_of_a_row_are_those_of_its_fields(fields: dict[str, Field], size: int) -> None:
     assert Columns(fields).row_bytes == size
+
+
+@pytest.mark.parametrize("more", [0, FIRST_ROWS, FIRST_ROWS + 1])
+def test_a_copy_into_room_that_was_made_before_is_a_copy(more: int) -> None:
+    columns = Columns(FIELDS)
+    columns.add(100)
+    columns.make_room()
+    columns.add(more)
+    for name in FIELDS:
+        columns[name][: columns.used] = 7
+    first, second = columns.copied(), columns.copied()
+    for name, array in columns.saved().items():
+        np.testing.assert_array_equal(first[name], array)
+        assert first[name].flags.c_contiguous
+    for name in FIELDS:
+        columns[name][: columns.used] = 8
+    assert all((copies[name] == 7).all() for copies in (first, second) for name in FIELDS), "none is shared"
+    assert not any(np.shares_memory(first[name], second[name]) for name in FIELDS)
