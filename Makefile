@@ -37,10 +37,9 @@ prove: $(VENV)/.dev  ## build the image, start the containers and Prometheus, tr
 prove-long: $(VENV)/.dev  ## what takes longer: an empty clone, and every Python found
 	@$(py) -m pytest -m prove_long $(TEST_ARGS)
 
-bench: $(VENV)/.dev  ## measure serving, training and recovery
+bench: $(VENV)/.dev  ## measure serving and training
 	@$(py) benchmarks/serving.py
 	@$(py) benchmarks/training.py
-	@$(py) benchmarks/recovery.py
 
 docs: $(VENV)/.dev  ## write options, settings, metrics and errors into the README anew
 	@$(py) -m tests.readme

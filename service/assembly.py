@@ -24,6 +24,7 @@ from models.contract import Bools, Floats, Ints
 from models.gaps import NEVER
 from service.admission import Pace
 from service.align import Verdict
+from service.ingest.times import TIME_MAX
 
 FILLED_MAX = 1_000  # ticks that are made of held values alone, at once
 
@@ -81,12 +82,13 @@ class Waiting:
         return max([newest, *(int(tick.stamp.max()) for tick in self.ticks.values())])
 
     def tick_of(self, time: int, interval: int) -> int:
-        """The tick that a point belongs to: its own time or, joined, the end of its cell of the grid.
+        """The tick that a point belongs to: its own time or, joined, the end of its cell of the grid, but none
+        after the year 9999.
 
         >>> Waiting(("flow",), True).tick_of(1_500_000, 1_000_000), Waiting(("flow",), False).tick_of(7, 5)
         (2000000, 7)
         """
-        return -(-time // interval) * interval if self.joined else time
+        return min(-(-time // interval) * interval, TIME_MAX) if self.joined else time
 
     def add(self, tick: int, time: int, values: Floats, given: Bools, now: int) -> Verdict:
         """Take in a reading of an open tick: the sensors `given` (d,), NaN among their `values` (d,) where they have
@@ -141,7 +143,7 @@ class Waiting:
     def quiet(self, last: int, until: int, pace: Pace, holds: Ints) -> Iterator[Closed]:
         """Ticks of held values alone up to the time `until`, where nothing waits."""
         if self.joined and not self.ticks and last != NEVER:
-            yield from self._filled(last, until // pace.interval * pace.interval, pace.interval, holds)
+            yield from self._filled(last, until, pace.interval, holds)
 
     def _ready(self, tick: OpenTick, last: int, now: int, window: Window, pace: Pace) -> bool:
         if len(self.ticks) > window.ticks_max:
@@ -159,11 +161,12 @@ class Waiting:
         return np.where((holds > 0) & (age > holds), np.nan, self.value)
 
     def _filled(self, last: int, until: int, interval: int, holds: Ints) -> Iterator[Closed]:
-        """Ticks after `last` up to `until`, while a value that would not be held for good can be."""
+        """Ticks of the grid after `last` up to `until`, while a value that would not be held for good can be."""
         if last == NEVER:
             return
-        first = max(last + interval, until - (FILLED_MAX - 1) * interval)
-        for time in range(first, until + 1, interval):
+        final = until // interval
+        for number in range(max(last // interval + 1, final - FILLED_MAX + 1), final + 1):
+            time = number * interval
             values = self.held(time, holds)
             if not (~np.isnan(values) & (holds > 0)).any():
                 return

@@ -12,6 +12,8 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from service import scoring
 from service.clock import Clock, WallClock
@@ -21,12 +23,13 @@ from service.ingest.batch import Body
 from service.journal import Journal
 from service.outcome import BodyOutcome
 from service.records import Record
-from service.scoring import Stepped
 from service.settings import default
 from service.shard import Shard
 
 THREAD_CELLS_MIN = 400_000  # values of a micro-batch from which it is stepped off the event loop
 THREAD_WAVES_MIN = 1_000  # readings of one machine in it, likewise: they are stepped one after the other
+THREAD_POINTS_MIN = 500  # readings that may have to wait, or machines of which something waits, likewise
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +135,18 @@ class Consumer:
         """Look for what is due by the clock; it becomes safe like any record."""
         async with self._writing:
             self.check()
-            record = scoring.look(self.shard, self.clock.now(), self._wall.now())
-            if record is not None:
-                await self._make_safe(record)
+            timer = asyncio.get_running_loop().time
+            start, now, wall = timer(), self.clock.now(), self._wall.now()
+            long = len(self.shard.waiting.machines) >= THREAD_POINTS_MIN
+            record = await self._in_turn(long, partial(scoring.look, self.shard, now, wall))
+            middle = timer()
+            if record is None:
+                self._settled.set()
+                return
+            await self._make_safe(record)
+        if record.readings:
+            told = wall if self.clock.judges_future else now
+            self.observe(BatchReport([], record, told, middle - start, timer() - middle))
 
     async def tell(self, changes: Iterable[Change], then: Callable[[], None] = lambda: None) -> None:
         """Make records of changes beside readings safe, in order with them, and call `then` before the next reading is
@@ -175,7 +187,9 @@ class Consumer:
             async with self._writing:
                 self.check()  # a look for silent machines may have failed
                 start = timer()
-                stepped = await self._step(bodies, self.clock.now())
+                long = takes_long(bodies, self.shard.waiting.possible)
+                now, wall = self.clock.now(), self._wall.now()
+                stepped = await self._in_turn(long, partial(scoring.step, self.shard, bodies, now, wall))
                 self.clock.observe(stepped.record.now)
                 middle = timer()
                 await self._make_safe(stepped.record)
@@ -188,13 +202,13 @@ class Consumer:
         now = stepped.record.received_at if self.clock.judges_future else stepped.record.now
         self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
 
-    async def _step(self, bodies: list[Body], now: int) -> Stepped:
+    async def _in_turn(self, long: bool, work: Callable[[], T]) -> T:
         """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""
-        if not takes_long(bodies):
-            return scoring.step(self.shard, bodies, now, self._wall.now())
+        if not long:
+            return work()
         self._settled.clear()  # nobody looks at the shard until this is safe
         try:
-            return await asyncio.to_thread(scoring.step, self.shard, bodies, now, self._wall.now())
+            return await asyncio.to_thread(work)
         except BaseException as error:
             self.failure = error
             self._settled.set()
@@ -217,12 +231,15 @@ class Consumer:
         self._readings = 0
 
 
-def takes_long(bodies: Sequence[Body]) -> bool:
-    """Whether a step of the shard would hold up the event loop."""
+def takes_long(bodies: Sequence[Body], waiting: bool = False) -> bool:
+    """Whether a step of the shard would hold up the event loop; `waiting`: its readings may have to wait."""
     batches = [batch for body in bodies for batch in body.batches]
     if sum(batch.values.size for batch in batches) >= THREAD_CELLS_MIN:
         return True
-    if sum(batch.readings for batch in batches) < THREAD_WAVES_MIN:
+    readings = sum(batch.readings for batch in batches)
+    if waiting and readings >= THREAD_POINTS_MIN:
+        return True
+    if readings < THREAD_WAVES_MIN:
         return False
     waves: Counter[str] = Counter()
     for batch in batches:

@@ -63,10 +63,14 @@ def enter(
     """Align the readings `flat` of one model. What is refused, repeats an earlier one or waits has its outcome."""
     places, time, x = batch.places(flat), batch.time[flat], bank.collect(batch, flat)
     held, opened = None, []
+    judged = horizon
     if shard.waiting.possible:
         meeting = Meeting(shard, bank, now, horizon, out)
         given = bank.given(batch, flat)
         slow = _waits(shard, bank, slot, time, given)
+        if horizon is not None:
+            slow |= time > horizon  # they are refused here; what waited has been judged
+        judged = None
         if slow.any():
             for row in np.flatnonzero(slow).tolist():
                 meeting.take(int(slot[row]), int(time[row]), x[row], None if given is None else given[row], places[row])
@@ -77,7 +81,7 @@ def enter(
     valued: Bools | None = None if missing is None else ~np.all(missing, axis=1)
     prints = ring.prints(x, missing, bank.keys)
     admission = admit(
-        shard.columns, slot, time, prints, horizon, bank.pace, partial(_marks, shard.columns, bank), valued
+        shard.columns, slot, time, prints, judged, bank.pace, partial(_marks, shard.columns, bank), valued
     )
     for row, verdict in admission.refused:
         out.status[places[row]], out.reason[places[row]] = VERDICTS[verdict]
@@ -128,8 +132,10 @@ class Meeting:
         machine = self.shard.waiting.of(slot, self.bank.detector.sensors)
         last = self._last.get(slot, int(self.shard.columns["last_time"][slot]))
         tick = machine.tick_of(time, self.bank.pace.interval)
-        future = self.horizon is not None and time > self.horizon
-        if future or (tick <= last and not machine.joined):
+        if self.horizon is not None and time > self.horizon:
+            self.outcome.reject(np.array([place]), Reason.FUTURE)
+            return
+        if tick <= last and not machine.joined:
             self._through.append((slot, time, values, place))
             return
         given = np.ones(len(values), np.bool_) if given is None else given

@@ -15,6 +15,8 @@ from service.assembly import Window
 from service.clock import TimeSource
 from service.settings import default
 
+FOREVER = int(np.iinfo(np.int64).max)
+
 
 @dataclass(frozen=True, slots=True)
 class ShardLimits:
@@ -37,3 +39,11 @@ class ShardLimits:
     def holds(self, model: LoadedModel) -> NDArray[np.int64]:
         """How long the values of a model's sensors (d,) are held, in microseconds; 0: for good."""
         return np.full(len(model.detector.sensors), self.join_age) if self.join_age else model.holds
+
+    def patience(self, model: LoadedModel, joined: bool) -> int:
+        """How long a machine may send nothing until it is silent, in microseconds: `silent_intervals` or, where its
+        sensors are joined, as long as a value of the most talkative one may stand."""
+        intervals = model.detector.interval * self.silent_intervals
+        holds = self.holds(model)
+        learned = holds[holds > 0]
+        return min(max(intervals, int(learned.min(initial=FOREVER)) if joined and len(learned) else 0), FOREVER)

@@ -42,6 +42,8 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
             enter_again(shard, points, shard.bank(model), record.now)
     for readings in record.readings:
         model = model_of(readings.artifact_id)
+        if shard.waiting.machines:
+            _close_again(shard, readings)
         if model is None:
             _keep_times(shard, readings, record.now)
         else:
@@ -77,8 +79,6 @@ def _score_again(
     missing = missing_values(readings.values)
     valued = None if missing is None else ~np.all(missing, axis=1)
     prints = ring.prints(readings.values, missing, bank.keys)
-    if shard.waiting.machines:
-        _close_again(shard, readings)
     admitted = ordered(shard, bank, readings.slot, readings.time, valued)
     rows = admitted.rows
     parts = merged.parts(admitted) if merged else None

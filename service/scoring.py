@@ -56,7 +56,9 @@ class Instant:
         """What the clock says once some readings are in: where it follows them, at least their newest time."""
         if self.horizon is not None:
             return self.now
-        return max([self.now, *(int(entry.admission.admitted.time.max(initial=NEVER)) for entry in entries)])
+        taken = [entry.admission.admitted.time for entry in entries]
+        taken += [entry.held.time for entry in entries if entry.held]
+        return max([self.now, *(int(time.max(initial=NEVER)) for time in taken)])
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from service.bank import Bank
 from service.columns import Columns, Index
 from service.configuration import Configuration
 from service.equipment import NO_BANK, EquipmentTable
-from service.limits import ShardLimits
+from service.limits import FOREVER, ShardLimits
 from service.records import HeldPoints, ModelReadings, Record
 from service.sources import Sources
 from service.status import Reason, Status
@@ -188,6 +188,7 @@ class Shard:
         columns["bank"][slot], columns["row"][slot] = bank.number, bank.take_row()
         columns["centre"][slot] = bank.detector.centre_index(self.equipment_table.ids[slot])
         columns["valued_time"][slot] = NEVER  # the new memory has seen nothing
+        self.waiting.follow(slot, bank.detector.sensors)
         self._under_way.followed.append((slot, model.artifact_id))
 
     def leave(self, slot: int) -> None:
@@ -340,11 +341,12 @@ class Shard:
         columns, count = self.columns, len(self)
         if not self.banks or not count:
             return []
-        patience = np.full(max(self.banks) + 2, np.iinfo(np.int64).max)  # the last is for NO_BANK, which is -1
+        patience = np.full((max(self.banks) + 2, 2), FOREVER)  # the last is for NO_BANK, which is -1
         for number, bank in self.banks.items():
-            patience[number] = min(bank.detector.interval * self.limits.silent_intervals, patience[-1])
+            patience[number] = [self.limits.patience(bank.model, joined) for joined in (False, True)]
+        of_machine = patience[columns["bank"][:count], columns["joined"][:count].astype(np.intp)]
         heard = columns["heard"][:count]
-        quiet = (now - heard > patience[columns["bank"][:count]]) & (heard != NEVER) & ~columns["silent"][:count]
+        quiet = (now - heard > of_machine) & (heard != NEVER) & ~columns["silent"][:count]
         slots: list[int] = np.flatnonzero(quiet).tolist()
         return slots
 

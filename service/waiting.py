@@ -42,6 +42,11 @@ class WaitingMachines:
         machine.follow(sensors)
         return machine
 
+    def follow(self, slot: int, sensors: tuple[str, ...]) -> None:
+        """A machine follows a model with these sensors: what waits goes with it."""
+        if slot in self.machines:
+            self.machines[slot].follow(sensors)
+
     def ticks(self, slot: int) -> int:
         """How many ticks of a machine wait."""
         machine = self.machines.get(slot)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 SECOND = 1_000_000
-STEP = SECOND  # the interval of the model, where nothing else is said
+STEP = SECOND  # the interval of the model
 Values = dict[str, float | None]
 
 
@@ -30,16 +30,27 @@ class PlainMachine:
     reorder: int
     age: int
     depth: int
-    step: int = STEP
     closed: list[tuple[int, Values]] = field(default_factory=list)
+    since: list[int] = field(default_factory=lambda: [0])  # ticks that were closed when it followed each of its models
     waiting: dict[int, dict[str, Point]] = field(default_factory=dict)
     came: dict[int, int] = field(default_factory=dict)
     last: dict[str, Point] = field(default_factory=dict)
     heard: int = 0
 
+    def follow(self, sensors: tuple[str, ...]) -> None:
+        """Another model: what waits, and what is held, goes with the names that it shares."""
+        self.sensors = sensors
+        self.since.append(len(self.closed))
+        for tick, points in self.waiting.items():
+            self.waiting[tick] = {name: points[name] for name in sensors if name in points}
+        self.last = {name: self.last[name] for name in sensors if name in self.last}
+
     def post(self, time: int, values: Values, now: int, horizon: int) -> tuple[str, str]:
         """One reading: its status and reason."""
-        tick = -(-time // self.step) * self.step if self.joined else time
+        tick = -(-time // STEP) * STEP if self.joined else time
+        values = {name: value for name, value in values.items() if name in self.sensors}
+        if not values:
+            return "rejected", "no_sensor"
         if time > horizon:
             return "rejected", "future"
         if self.closed and tick <= self.closed[-1][0]:
@@ -68,7 +79,10 @@ class PlainMachine:
                 return "rejected", "conflict"
             return ("duplicate", "") if same == set(values) else ("late", "already_processed")
         some = {name: value for name, value in values.items() if value is not None}
-        for tick, stored in self.closed[-self.depth :]:
+        for number, (tick, stored) in list(enumerate(self.closed))[-self.depth :]:
+            if tick == time and number < self.since[-1]:  # the values themselves went with the model of then
+                known = {name: value for name, value in stored.items() if value is not None}
+                return ("duplicate", "") if some == known or not some else ("late", "already_processed")
             if tick == time:
                 if any(stored.get(name) not in (None, value) for name, value in some.items()):
                     return "rejected", "conflict"
@@ -77,32 +91,32 @@ class PlainMachine:
         older = [tick for tick in times if tick <= time]
         later = [tick for tick in times if tick > time]
         around = older[-1:] + later
-        unbroken = all(2 * (b - a) < 3 * self.step for a, b in pairwise(around))
+        unbroken = all(2 * (b - a) < 3 * STEP for a, b in pairwise(around))
         beyond = len(times) > self.depth and time < times[-self.depth]
         return ("duplicate", "already_processed") if older and unbroken and beyond else ("late", "")
 
     def look(self, now: int) -> None:
         """What is due by the clock."""
         self._close(now)
-        if self.joined and not self.waiting and self.closed:
+        if self.joined and not self.waiting and self.closed and self.last:
             newest = max(point.stamp for point in self.last.values())
-            self._fill((newest + now - self.heard - self.reorder - self.step) // self.step * self.step)
+            self._fill((newest + now - self.heard - self.reorder - STEP) // STEP * STEP)
 
     def _close(self, now: int) -> None:
         while self.waiting:
             tick = min(self.waiting)
             points = self.waiting[tick]
-            newest = max(point.stamp for other in self.waiting.values() for point in other.values())
+            stamps = [point.stamp for other in self.waiting.values() for point in other.values()]
             before = [point.stamp for point in self.last.values()] if self.joined else [t for t, _ in self.closed[-1:]]
-            newest = max([newest, *before])
+            newest = max([*stamps, *before], default=-STEP)
             passed = newest - tick >= self.reorder and (newest > tick or not self.joined)
-            waited = now - self.came[tick] >= self.reorder + (self.step if self.joined else 0)
+            waited = now - self.came[tick] >= self.reorder + (STEP if self.joined else 0)
             whole = all(name in points and points[name].stamp == tick for name in self.sensors)
-            following = not self.closed or 2 * (tick - self.closed[-1][0]) < 3 * self.step
+            following = not self.closed or 2 * (tick - self.closed[-1][0]) < 3 * STEP
             if not (passed or waited or (whole and following)):
                 return
             if self.joined:
-                self._fill(tick - self.step)
+                self._fill(tick - STEP)
                 for name, point in points.items():
                     if name not in self.last or self.last[name].stamp < point.stamp:
                         self.last[name] = point
@@ -115,8 +129,8 @@ class PlainMachine:
         return {name: point.value if tick - point.stamp <= self.age else None for name, point in self.last.items()}
 
     def _fill(self, until: int) -> None:
-        while self.closed and self.closed[-1][0] + self.step <= until:
-            tick = self.closed[-1][0] + self.step
+        while self.closed and self.closed[-1][0] + STEP <= until:
+            tick = self.closed[-1][0] + STEP
             values = self._held(tick)
             if all(value is None for value in values.values()):
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from models.artifact import LoadedModel
 from models.backfill import score_series
 from service import records, recovery, scoring
 from service.assembly import Window
@@ -19,12 +22,14 @@ from service.ring import RING_RESULTS
 from service.shard import Shard
 from tests.service import fleet
 from tests.service.fleet import SECOND, START
-from tests.service.plain_time import PlainMachine
+from tests.service.plain_time import PlainMachine, Values
 
-MODEL = fleet.model(sensors=3)
-SENSORS = MODEL.detector.sensors
+MODELS = fleet.model(sensors=3), fleet.model("presses", 1, 2)
+BY_ID = {model.artifact_id: model for model in MODELS}
+SENSORS = MODELS[0].detector.sensors
 FUTURE = 60 * SECOND
 times = st.integers(-6, 14).map(lambda half: half * SECOND // 2)  # around the newest, in half ticks
+names = st.sampled_from(["whole", "joined"])
 values = st.dictionaries(st.sampled_from(SENSORS), st.sampled_from([0.0, 1.0, None]), min_size=1)
 whole = st.fixed_dictionaries({name: st.sampled_from([0.0, 1.0]) for name in SENSORS})
 
@@ -32,6 +37,13 @@ whole = st.fixed_dictionaries({name: st.sampled_from([0.0, 1.0]) for name in SEN
 def again(record: Record) -> Record:
     """A record as the journal gives it back."""
     return records.decode(record.kind, record.shard, record.sequence, record.received_at, records.encode(record))
+
+
+def as_columns(sent: list[tuple[str, int, Values]]) -> dict[str, Any]:
+    """Readings of one machine and the same sensors, as a body in columns."""
+    rows = [[np.nan if value is None else value for value in found.values()] for _, _, found in sent]
+    name, _, first = sent[0]
+    return fleet.in_columns(name, list(first), np.array([time for _, time, _ in sent]), np.array(rows))
 
 
 def state(shard: Shard) -> dict[str, Any]:
@@ -53,6 +65,7 @@ class Service(RuleBasedStateMachine):
             future=FUTURE, historical=10**15, window=Window(self.reorder), join=("j*",), join_age=3 * SECOND
         )
         self.now = START
+        self.model = MODELS[0]
         self.shard = self.empty()
         self.journal: list[Record] = []
         self.snapshot = recovery.capture(self.shard)
@@ -64,40 +77,76 @@ class Service(RuleBasedStateMachine):
         self.answered: dict[tuple[str, int], float] = {}
 
     def empty(self) -> Shard:
-        return Shard(lambda equipment: MODEL, self.limits)
+        return Shard(lambda equipment: self.model, self.limits)
+
+    @rule(name=names, sent=st.lists(st.tuples(times, values | whole), min_size=1, max_size=4))
+    def readings(self, name: str, sent: list[tuple[int, Values]]) -> None:
+        """A body in rows around the newest time."""
+        self.post([[(name, self.newest[name] + offset, found) for offset, found in sent]])
+
+    @rule(bodies=st.lists(st.lists(st.tuples(names, times, values | whole), min_size=1, max_size=4), max_size=3))
+    def of_both(self, bodies: list[list[tuple[str, int, Values]]]) -> None:
+        """Bodies of both machines in one micro-batch."""
+        self.post([[(name, self.newest[name] + offset, found) for name, offset, found in sent] for sent in bodies])
 
     @rule(
-        name=st.sampled_from(["whole", "joined"]),
-        sent=st.lists(st.tuples(times, values | whole), min_size=1, max_size=4),
+        name=names,
+        sensors=st.lists(st.sampled_from(SENSORS), min_size=1, unique=True),
+        offsets=st.lists(times, min_size=1, max_size=4),
+        level=st.sampled_from([0.0, 1.0, None]),
     )
-    def readings(self, name: str, sent: list[tuple[int, dict[str, float | None]]]) -> None:
-        """A body in rows around the newest time."""
-        self.post(name, [(self.newest[name] + offset, found) for offset, found in sent])
+    def in_columns(self, name: str, sensors: list[str], offsets: list[int], level: float | None) -> None:
+        """A body in columns."""
+        self.post([[(name, self.newest[name] + offset, dict.fromkeys(sensors, level)) for offset in offsets]], True)
 
-    @rule(name=st.sampled_from(["whole", "joined"]), count=st.integers(1, 40), level=st.sampled_from([0.0, 1.0]))
+    @rule(name=names, count=st.integers(1, 40), level=st.sampled_from([0.0, 1.0]))
     def in_order(self, name: str, count: int, level: float) -> None:
         """Whole readings, each the next tick."""
         first = self.newest[name] // SECOND * SECOND
-        self.post(name, [(first + k * SECOND, dict.fromkeys(SENSORS, level + k)) for k in range(1, count + 1)])
+        self.post([[(name, first + k * SECOND, dict.fromkeys(SENSORS, level + k)) for k in range(1, count + 1)]])
 
-    @rule(name=st.sampled_from(["whole", "joined"]), ahead=st.sampled_from([FUTURE + SECOND, 10**15]))
+    @rule(name=names, order=st.permutations([1, 2, 3, 4]), apart=st.booleans())
+    def in_disorder(self, name: str, order: list[int], apart: bool) -> None:
+        """The next whole readings in any order, in one micro-batch or one after the other."""
+        first = self.newest[name] // SECOND * SECOND
+        sent = [(name, first + k * SECOND, dict.fromkeys(SENSORS, float(k))) for k in order]
+        for body in [[reading] for reading in sent] if apart else [sent]:
+            self.post([body])
+
+    @rule(name=names, ahead=st.sampled_from([FUTURE + SECOND, 10**15]))
     def of_a_clock_that_jumped(self, name: str, ahead: int) -> None:
         """Far in the future: refused, and nothing moves."""
-        self.post(name, [(self.now + ahead, dict.fromkeys(SENSORS, 1.0))])
+        self.post([[(name, self.now + ahead, dict.fromkeys(SENSORS, 1.0))]])
 
-    def post(self, name: str, sent: list[tuple[int, dict[str, float | None]]]) -> None:
+    @rule()
+    def switch(self) -> None:
+        """The model: machines follow it at their next reading."""
+        self.model = next(model for model in MODELS if model is not self.model)
+        self.shard.models_changed()
+
+    def post(self, bodies: list[list[tuple[str, int, Values]]], columns: bool = False) -> None:
         """To both."""
-        plain = self.plain[name]
-        wanted = [plain.post(time, found, self.now, self.now + FUTURE) for time, found in sent]
-        stepped = scoring.step(self.shard, [fleet.body(fleet.in_rows([(name, *one) for one in sent]))], self.now)
+        readings = [reading for sent in bodies for reading in sent]
+        for name in {name for name, _, _ in readings}:
+            if self.plain[name].sensors != self.model.detector.sensors:
+                self.plain[name].follow(self.model.detector.sensors)
+        wanted = [self.plain[name].post(time, found, self.now, self.now + FUTURE) for name, time, found in readings]
+        written = [as_columns(sent) if columns else fleet.in_rows(sent) for sent in bodies]
+        stepped = scoring.step(self.shard, [fleet.body(one) for one in written], self.now)
         self.journal.append(stepped.record)
-        (outcome,) = stepped.outcomes
-        words = ["scored" if word in ("warming", "unscored") else word for word in fleet.statuses(outcome)]
-        reasons = [reason if reason not in ("gap", "no_sensor") else "" for reason in fleet.reasons(outcome)]
-        assert list(zip(words, reasons, strict=True)) == wanted
-        for (time, _), (status, _), score in zip(sent, wanted, outcome.score.tolist(), strict=True):
+        words = [word for outcome in stepped.outcomes for word in fleet.statuses(outcome)]
+        words = ["scored" if word in ("warming", "unscored") else word for word in words]
+        reasons = [reason for outcome in stepped.outcomes for reason in fleet.reasons(outcome)]
+        found = [
+            (word, "" if reason == "gap" or (word != "rejected" and reason == "no_sensor") else reason)
+            for word, reason in zip(words, reasons, strict=True)
+        ]
+        assert found == wanted
+        scores = [score for outcome in stepped.outcomes for score in outcome.score.tolist()]
+        for (name, time, _), (status, _), score in zip(readings, wanted, scores, strict=True):
             if status == "scored":
-                self.answered[name, -(-time // SECOND) * SECOND if plain.joined else time] = score
+                tick = -(-time // SECOND) * SECOND if self.plain[name].joined else time
+                self.answered[name, tick] = score
             if status not in ("rejected", "late"):
                 self.newest[name] = max(self.newest[name], time)
 
@@ -123,9 +172,9 @@ class Service(RuleBasedStateMachine):
         for snapshot in (None, self.snapshot):
             self.shard = self.empty()
             if snapshot is not None:
-                recovery.restore(self.shard, snapshot, {MODEL.artifact_id: MODEL}.get)
+                recovery.restore(self.shard, snapshot, BY_ID.get)
             for record in self.journal[self.shard.sequence - 1 :]:
-                replay(self.shard, again(record), {MODEL.artifact_id: MODEL}.get)
+                replay(self.shard, again(record), BY_ID.get)
             found = state(self.shard)
             assert [name for name in lost if found[name] != lost[name]] == []
 
@@ -142,22 +191,28 @@ class Service(RuleBasedStateMachine):
                 if own == slot
             ]
             assert [time for time, _ in found] == [time for time, _ in plain.closed]
-            wanted = [[tick.get(sensor) for sensor in SENSORS] for _, tick in plain.closed]
-            rows = np.array([[np.nan if v is None else v for v in row] for row in wanted]).reshape(-1, len(SENSORS))
-            np.testing.assert_array_equal(np.array([row for _, row in found]).reshape(rows.shape), rows)
+            for (_, row), (_, tick) in zip(found, plain.closed, strict=True):
+                wanted = [tick.get(sensor) for sensor in SENSORS[: len(row)]]
+                np.testing.assert_array_equal(row, [np.nan if value is None else value for value in wanted])
 
     def teardown(self) -> None:
         """Scores are those of the closed ticks, one after the other."""
         for name, plain in self.plain.items():
-            if plain.closed:
-                time = np.array([tick for tick, _ in plain.closed])
-                x = np.array(
-                    [[np.nan if tick.get(s) is None else tick[s] for s in SENSORS] for _, tick in plain.closed],
-                    np.float64,
-                )
-                scores = dict(zip(time.tolist(), score_series(MODEL.detector, name, time, x).score, strict=True))
-                told = {tick: score for (owner, tick), score in self.answered.items() if owner == name}
-                np.testing.assert_array_equal([told[t] for t in told], [scores[t] for t in told])
+            for model, ticks in self.of_each_model(plain):
+                time = np.array([tick for tick, _ in ticks])
+                known = [[found.get(sensor) for sensor in model.detector.sensors] for _, found in ticks]
+                x = np.array([[np.nan if value is None else value for value in row] for row in known], np.float64)
+                scores = score_series(model.detector, name, time, x).score.tolist()
+                told = [(self.answered[name, tick], score) for (tick, _), score in zip(ticks, scores, strict=True)
+                        if (name, tick) in self.answered]  # fmt: skip
+                np.testing.assert_array_equal([answer for answer, _ in told], [score for _, score in told])
+
+    @staticmethod
+    def of_each_model(plain: PlainMachine) -> Iterator[tuple[LoadedModel, list[tuple[int, Values]]]]:
+        """The closed ticks of a machine by the models that it followed, which took turns."""
+        for number, (first, end) in enumerate(pairwise([*plain.since, len(plain.closed)])):
+            if first < end:
+                yield MODELS[number % 2], plain.closed[first:end]
 
 
 class AtOnce(Service):
