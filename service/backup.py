@@ -69,6 +69,8 @@ def back_up(data_dir: Path, out: Path, told: Told = lambda stage, share: None) -
     check_is_data_folder(data_dir)
     now = datetime.datetime.now(datetime.UTC)
     path = out / f"limen-{now:%Y%m%dT%H%M%S}Z" if out.is_dir() else out
+    if (out / CONTENTS).exists():
+        raise BackupError(f"{out} is a backup already; choose another name, or make a folder for many")
     if path.exists():
         raise BackupError(f"{path} is there already; choose another name")
     make_folder(path.parent)
@@ -161,7 +163,7 @@ def restore(
     contents = read_contents(backup)
     for name, wanted in contents.files.items():
         if not (backup / name).is_file() or _copied(backup / name) != wanted:
-            raise BackupError(f"{backup / name} is not the file that was backed up; it is missing or damaged")
+            raise BackupError(f"{name} of the backup is not the file that was backed up; it is missing or damaged")
     report = verify(backup, told)
     if report.damage:
         raise BackupError(f"{backup} is not whole: {_damage(report)}")

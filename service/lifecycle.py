@@ -29,6 +29,7 @@ from service.clock import Clock, EventClock, SteadyClock, make_clock
 from service.configuration import Change, changes, configured
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
+from service.followers.store import Place
 from service.followers.supervisor import Supervisor
 from service.free_space import FreeSpace
 from service.ingest.batch import Limits
@@ -126,7 +127,7 @@ class Service:
             places = await asyncio.to_thread(self.followers.places)
             last, now = self.consumer.journal.next_sequence - 1, self.clock.now()
             self.metrics.lags = {
-                name: (max(last - p.position, 0), max(now - p.now, 0) / MICROSECONDS if p.position < last else 0.0)
+                name: (max(last - p.position, 0), _behind(p, now) if p.position < last else 0.0)
                 for name, p in places.items()
             }
 
@@ -355,6 +356,15 @@ class Service:
         if self._parts is None:
             raise NotReady(self.progress.sentence(), self.progress.details())
         return self._parts
+
+
+def _behind(place: Place, now: int) -> float | None:
+    """Seconds since a follower's last record; None where it has not read any.
+
+    >>> _behind(Place(), 5_000_000), _behind(Place(7, 3_000_000), 5_000_000)
+    (None, 2.0)
+    """
+    return max(now - place.now, 0) / MICROSECONDS if place.position else None
 
 
 def _go_on(clock: Clock, shard: Shard) -> None:

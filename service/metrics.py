@@ -57,7 +57,7 @@ SENTENCES: dict[str, str] = {
     "limen_score_drift": "Greatest difference between recent p-values and the uniform distribution, 0 to 1.",
     "limen_memory_drift": "Distance of the mean memory from training, in standard deviations.",
     "limen_follower_lag_records": "Records of the journal that a follower has not read yet.",
-    "limen_follower_lag_seconds": "Time between what a follower has read and now, where it has not read everything.",
+    "limen_follower_lag_seconds": "Time between what a follower has read and now, where it has read some, not all.",
     "limen_disk_free_bytes": "Bytes that are free for the data folder.",
     "limen_model_info": "Version of each model that is active.",
     "limen_build_info": "Versions of the program and of what computes.",
@@ -132,7 +132,7 @@ class Metrics(Collector):
         self._scoring = _histogram(registry, "limen_scoring_duration_seconds", SCORING_SECONDS)
         self._syncs = _histogram(registry, "limen_journal_sync_seconds", SCORING_SECONDS)
         self._ages = Ages()
-        self.lags: dict[str, tuple[int, float]] = {}  # of followers: records and seconds, as of this scrape
+        self.lags: dict[str, tuple[int, float | None]] = {}  # of followers: records and seconds, as of this scrape
         self.disk_free: int | None = None  # bytes, as of the last look
         self._historical = 0
         self._exceedances: dict[str, Exceedances] = {}  # by artifact id
@@ -178,7 +178,8 @@ class Metrics(Collector):
         yield _gauge("limen_build_info", ("version", "python", "numpy"), [(build(), 1.0)])
         yield _gauge("limen_queue_readings", (), [((), self._queued())])
         yield _gauge("limen_follower_lag_records", ("follower",), [((n,), r) for n, (r, _) in self.lags.items()])
-        yield _gauge("limen_follower_lag_seconds", ("follower",), [((n,), s) for n, (_, s) in self.lags.items()])
+        seconds = [((name,), s) for name, (_, s) in self.lags.items() if s is not None]
+        yield _gauge("limen_follower_lag_seconds", ("follower",), seconds)
         yield _gauge("limen_disk_free_bytes", (), [] if self.disk_free is None else [((), self.disk_free)])
         if self._shard is not None:
             yield from self._of_shard(self._shard)

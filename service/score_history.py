@@ -80,7 +80,8 @@ def _time(name: str, text: str | None, otherwise: int) -> int:
     try:
         return parse_time(text)
     except TimeRefused as error:
-        raise Invalid(f"{name} {error}", field=name) from None
+        hint = "; a + in an address is written %2B" if " " in text else ""
+        raise Invalid(f"{name} {error}{hint}", field=name) from None
 
 
 @dataclass(slots=True)

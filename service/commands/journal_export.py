@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.exports.findings import plural
 from service import history, snapshot
 from service.history import Part, Source
 from service.ingest.times import TimeRefused, parse_time
@@ -83,7 +84,7 @@ def run(data_dir: Path, out: Path, start: str, stop: str, equipment: Sequence[st
         raise JournalError(f"--equipment names {', '.join(sorted(unknown))}, of which the journal knows nothing")
     if not export.rows:
         raise JournalError(f"the journal of {data_dir} holds no reading that was asked for")
-    print(f"{export.rows:,} readings in {len(export.files):,} files in {out}")
+    print(f"{export.rows:,} readings in {plural(len(export.files), 'file')} in {out}")
     if export.left_out:
         print(f"{export.left_out:,} readings left out: their model or the name of their machine is not known any more")
 

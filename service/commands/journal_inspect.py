@@ -193,8 +193,20 @@ def _facts(record: Record, names: dict[int, str]) -> Iterator[str]:
         yield f"silent: {_named(_names(record.silenced, names))}"
     if shifts := record.detail.get("shifts"):
         yield f"taken by another clock: {_named([_shift(source, shift) for source, _, shift in shifts])}"
-    for alarm in record.alarms:
-        yield f"alarm {alarm.id} of {alarm.equipment} {'opened' if alarm.open else 'closed'}"
+    for alarm in {alarm.id: alarm for alarm in record.alarms}.values():  # one may have opened and closed in it
+        began = f"-{record.sequence}-" in alarm.id
+        yield f"alarm {alarm.id} of {alarm.equipment} {_turn(began, alarm.open)}"
+
+
+def _turn(began: bool, is_open: bool) -> str:
+    """What became of an alarm in a record; one that goes on is historical no more.
+
+    >>> _turn(True, True), _turn(True, False), _turn(False, False), _turn(False, True)
+    ('opened', 'opened and closed', 'closed', 'counts from here on')
+    """
+    if is_open:
+        return "opened" if began else "counts from here on"
+    return "opened and closed" if began else "closed"
 
 
 def _shift(source: str, shift: int) -> str:

@@ -149,6 +149,12 @@ def test_a_backup_is_not_overwritten(data: Path, tmp_path: Path) -> None:
     refused(limen("backup", data, "--out", tmp_path / "taken"), "is there already")
 
 
+def test_a_backup_is_not_put_into_another(data: Path, backup: Path) -> None:
+    before = state(backup)
+    refused(limen("backup", data, "--out", backup), "is a backup already")
+    assert state(backup) == before
+
+
 def test_a_folder_that_holds_nothing_is_refused(tmp_path: Path) -> None:
     refused(limen("backup", tmp_path, "--out", tmp_path / "backup"), "is no data folder")
     refused(limen("restore", tmp_path, "--data-dir", tmp_path / "data"), "is no backup: backup.json cannot be read")

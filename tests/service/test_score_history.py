@@ -270,6 +270,17 @@ def test_a_parameter_that_cannot_be_used_is_named(tmp_path: Path, asked: dict[st
     run(settings(tmp_path), scenario)
 
 
+def test_a_plus_that_came_as_a_space_is_explained(tmp_path: Path) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p1", 0, 5))
+        refused = await client.get(f"{SCORES}?from=2026-02-02T00:00:00+09:00")
+        is_problem(refused, 422, "invalid")
+        assert "written %2B" in refused.json()["detail"]
+        assert (await client.get(f"{SCORES}?from=2026-02-02T00:00:00%2B09:00")).status_code == 200
+
+    run(settings(tmp_path), scenario)
+
+
 def test_there_is_no_history_of_an_unknown_machine_or_without_a_journal(tmp_path: Path) -> None:
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
         await client.post("/v1/readings", json=columns("p1", 0, 5))
