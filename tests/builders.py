@@ -28,10 +28,17 @@ def names(sensors: int) -> tuple[str, ...]:
     return tuple(f"sensor-{i}" for i in range(sensors))
 
 
-def trained(seed: int = 0, rows: int = 600, sensors: int = 4, shape: Shape = SMALL, name: str = "model") -> Training:
+def trained(
+    seed: int = 0,
+    rows: int = 600,
+    sensors: int = 4,
+    shape: Shape = SMALL,
+    name: str = "model",
+    interval: int = 1_000_000,
+) -> Training:
     """A model of `process`, trained for real."""
     segment = Segment("machine", process(seed, rows, sensors))
-    return train([segment], names(sensors), 1_000_000, Options(shape=shape, name=name))
+    return train([segment], names(sensors), interval, Options(shape=shape, name=name))
 
 
 def random_detector(seed: int = 0, sensors: int = 5, memory_size: int = 7, constants: int = 0) -> Detector:

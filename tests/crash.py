@@ -70,6 +70,10 @@ class Machine:
         self.place = {text: tick for tick, text in enumerate(self.texts)}
 
     @property
+    def readings(self) -> int:
+        return len(self.time)
+
+    @property
     def done(self) -> bool:
         return self.at >= len(self.time) and self.pending is None
 
@@ -114,6 +118,10 @@ class Plant:
     kept: int = 0  # readings that the service had when it started last
 
     @property
+    def readings(self) -> int:
+        return sum(machine.readings for machine in self.machines)
+
+    @property
     def answered(self) -> int:
         return sum(machine.at for machine in self.machines)
 
@@ -128,9 +136,9 @@ class Plant:
             while left := [machine for machine in machines if not machine.done]:
                 await self.up.wait()
                 chosen = rng.sample(left, rng.randint(1, len(left)))
-                batches = [machine.body(rng) for machine in chosen]
+                body = self.body(chosen, rng)
                 try:
-                    response = await client.post(f"{self.url}/v1/readings", json={"batches": batches})
+                    response = await client.post(f"{self.url}/v1/readings", json=body)
                 except httpx.TransportError:
                     await asyncio.sleep(0.01)
                     continue
@@ -138,16 +146,28 @@ class Plant:
                     await asyncio.sleep(0.02)
                     continue
                 assert response.status_code == 200, response.text
-                for machine, batch in zip(chosen, response.json()["batches"], strict=True):
-                    machine.answered(batch)
+                self.take(chosen, response.json())
                 await asyncio.sleep(pace_seconds)
+
+    def body(self, chosen: list[Machine], rng: random.Random) -> dict[str, Any]:
+        """What some machines send together."""
+        return {"batches": [machine.body(rng) for machine in chosen]}
+
+    def take(self, chosen: list[Machine], answer: dict[str, Any]) -> None:
+        """What was answered to it."""
+        for machine, batch in zip(chosen, answer["batches"], strict=True):
+            machine.answered(batch)
+
+    async def count_kept(self, client: httpx.AsyncClient, last: dict[str, str]) -> int:
+        """How many readings a service has; `last` are the times of the last one of each machine."""
+        return sum(machine.kept(last.get(machine.name)) for machine in self.machines)
 
     async def started(self, url: str) -> None:
         """A service is up and nobody has posted yet: what was answered, seen or counted before is there."""
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20) as client:
             await _until_ready(client)
             last = await last_times(client)
-            before, self.kept = self.kept, sum(machine.kept(last.get(machine.name)) for machine in self.machines)
+            before, self.kept = self.kept, await self.count_kept(client, last)
             await self.witness.compare(client, last, self.kept - before)
         self.url = url
         self.up.set()
@@ -165,7 +185,7 @@ async def crash_loop(
     """Post everything to a service that is killed `kills` times, each after a random number of answered readings: by
     turns as soon as something new can be seen, and up to `linger_seconds` later. Returns how many times it was."""
     rng = random.Random(plant.seed)
-    total = sum(len(machine.time) for machine in plant.machines)
+    total = plant.readings
     moments = sorted(rng.sample(range(total // 50, total * 9 // 10), kills))  # in readings that are answered
     posting = asyncio.create_task(plant.post_all(pace_seconds))
     variables = {**SETTINGS, "LIMEN_MODEL": str(model_folder()), **(settings or {})}

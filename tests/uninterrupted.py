@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Container
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
@@ -37,30 +38,33 @@ Told = tuple[str, float | None, float | None]
 
 def check(plant: Plant, folder: Path) -> None:
     """Answers, what was seen, journal and state against a run without any kill."""
-    model = load(model_folder())
-    journal = SqliteJournal(folder / "journal" / "shard-0.sqlite")
-    try:
-        records = list(journal.read())
-    finally:
-        journal.close()
-    kept = _by_machine(records)
-    replayed = _replayed(records, model)
-    alarms = list(replayed.book.newest_first())
-    assert len({alarm.id for alarm in alarms}) == len(alarms), "two alarms have one id"
+    model, records = load(model_folder()), records_in(folder)
+    kept = by_machine(records)
+    replayed = replayed_from(records, model, ShardLimits(future=None))
+    alarms = alarms_of(replayed)
     told: dict[str, list[Told]] = {}
     alarming: dict[str, list[bool]] = {}
     for machine in plant.machines:
         wanted = score_series(model.detector, machine.name, machine.time, machine.x)
-        told[machine.name], alarming[machine.name] = _told(wanted), wanted.alarm.tolist()
+        told[machine.name], alarming[machine.name] = told_by(wanted), wanted.alarm.tolist()
         _check_journal(machine, told[machine.name], kept[machine.name])
         _check_answers(machine, told[machine.name], alarming[machine.name])
-        _check_episodes(machine, alarming[machine.name], alarms)
-    _check_seen(plant, told, alarming)
+        check_episodes(machine.name, alarming[machine.name], alarms)
+    check_seen(plant, told, alarming, {machine.name: machine.place for machine in plant.machines})
     final = snapshot.read(snapshot.paths(folder / "snapshots")[0])
     compare_states(final, recovery.capture(replayed))
 
 
-def _by_machine(records: list[Record]) -> dict[str, list[tuple[int, bytes, Told]]]:
+def records_in(folder: Path) -> list[Record]:
+    """All records of the journal in a data folder."""
+    journal = SqliteJournal(folder / "journal" / "shard-0.sqlite")
+    try:
+        return list(journal.read())
+    finally:
+        journal.close()
+
+
+def by_machine(records: list[Record]) -> dict[str, list[tuple[int, bytes, Told]]]:
     """Time, values and result of every reading in the journal, by machine, in the order of the records."""
     ids: dict[int, str] = {}
     kept: dict[str, list[tuple[int, bytes, Told]]] = defaultdict(list)
@@ -75,7 +79,8 @@ def _by_machine(records: list[Record]) -> dict[str, list[tuple[int, bytes, Told]
     return kept
 
 
-def _told(wanted: Backfill) -> list[Told]:
+def told_by(wanted: Backfill) -> list[Told]:
+    """What an uninterrupted run answers."""
     results = zip(wanted.status, wanted.score.tolist(), wanted.p_value.tolist(), strict=True)
     return [(status, _number(score), _number(p)) for status, score, p in results]
 
@@ -105,9 +110,10 @@ def _check_answers(machine: Machine, told: list[Told], alarm: list[bool]) -> Non
         assert (*answer[1:3], answer[3]) == (*wanted[1:], alarming), place
 
 
-def _check_seen(plant: Plant, told: dict[str, list[Told]], alarming: dict[str, list[bool]]) -> None:
-    """What was read meanwhile, too."""
-    places = {machine.name: machine.place for machine in plant.machines}
+def check_seen(
+    plant: Plant, told: dict[str, list[Told]], alarming: dict[str, list[bool]], places: dict[str, dict[str, int]]
+) -> None:
+    """What was read meanwhile, too; `places` has where the time of each tick is, by machine."""
     for (name, text), found in plant.witness.results.items():
         wanted = told[name][places[name][text]]
         assert found == wanted, f"{name} at {text} was seen as {found}; uninterrupted: {wanted}"
@@ -115,23 +121,31 @@ def _check_seen(plant: Plant, told: dict[str, list[Told]], alarming: dict[str, l
         assert alarm == alarming[name][places[name][text]], f"{name} at {text} was seen with alarm {alarm}"
 
 
-def _replayed(records: list[Record], model: LoadedModel) -> Shard:
+def replayed_from(records: list[Record], model: LoadedModel, limits: ShardLimits) -> Shard:
     """A shard that is taken through all records, from none on."""
-    shard = Shard(lambda equipment: model, ShardLimits(future=None))
+    shard = Shard(lambda equipment: model, limits)
     for record in records:
         replay(shard, record, lambda artifact_id: model)
     return shard
 
 
-def compare_states(found: Snapshot, wanted: Snapshot) -> None:
-    """Two states are equal, bit for bit."""
+def alarms_of(replayed: Shard) -> list[Alarm]:
+    """All alarms, of which no two may have one id."""
+    alarms = list(replayed.book.newest_first())
+    assert len({alarm.id for alarm in alarms}) == len(alarms), "two alarms have one id"
+    return alarms
+
+
+def compare_states(found: Snapshot, wanted: Snapshot, uncounted: Container[str] = (UNCOUNTED,)) -> None:
+    """Two states are equal, bit for bit, but for some arrays."""
     assert found.header.sequence == wanted.header.sequence, (
         f"the state is that before record {found.header.sequence}; expected {wanted.header.sequence}"
     )
-    assert found.arrays.keys() == wanted.arrays.keys()
+    other = found.arrays.keys() ^ wanted.arrays.keys()
+    assert not other, f"state {', '.join(sorted(other))} is in one of the saved state and an uninterrupted replay only"
     assert (found.header.equipment, found.header.banks) == (wanted.header.equipment, wanted.header.banks)
     for name, array in wanted.arrays.items():
-        if name != UNCOUNTED:
+        if name not in uncounted:
             ours = found.arrays[name]
             same = ours.tobytes() == array.tobytes()
             assert same, f"state {name} is not that of an uninterrupted replay: {_difference(ours, array)}"
@@ -148,8 +162,8 @@ def _difference(found: NDArray[Any], wanted: NDArray[Any]) -> str:
     return f"row {row} is {found[row]}; expected {wanted[row]}"
 
 
-def _check_episodes(machine: Machine, alarming: list[bool], alarms: list[Alarm]) -> None:
+def check_episodes(name: str, alarming: list[bool], alarms: list[Alarm]) -> None:
     """A process alarm for each time that the recording opens one."""
     opened = sum(now and not before for before, now in pairwise([False, *alarming]))
-    found = sum(alarm.kind == "process" and alarm.equipment == machine.name for alarm in alarms)
-    assert found == opened, f"{machine.name} has {found} alarms; uninterrupted: {opened}"
+    found = sum(alarm.kind == "process" and alarm.equipment == name for alarm in alarms)
+    assert found == opened, f"{name} has {found} alarms; uninterrupted: {opened}"

@@ -53,7 +53,8 @@ class Witness:
     async def _machines(self, client: httpx.AsyncClient, _: str) -> None:
         response = await client.get("/v1/equipment", params={"limit": PAGE})
         for entry in _entries(response, "equipment"):
-            self._see(entry["equipment"], entry["last_time"], entry)
+            if entry["last_time"]:  # else all that it has sent waits
+                self._see(entry["equipment"], entry["last_time"], entry)
 
     async def _scores(self, client: httpx.AsyncClient, machine: str) -> None:
         response = await client.get(f"/v1/equipment/{machine}/scores")
@@ -94,8 +95,9 @@ class Witness:
         self.alarms = alarms
         for machine in last:
             await self._scores(client, machine)
-            assert self.newest[machine] == last[machine], (
-                f"the scores of {machine} end at {self.newest[machine]}; its last reading is of {last[machine]}"
+            newest = self.newest.get(machine, "")
+            assert newest == last[machine], (
+                f"the scores of {machine} end at {newest}; its last reading is of {last[machine]}"
             )
 
 

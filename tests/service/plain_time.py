@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 SECOND = 1_000_000
-STEP = SECOND  # the interval of the model
+STEP = SECOND  # the interval of the model, where nothing else is said
 Values = dict[str, float | None]
 
 
@@ -30,6 +30,7 @@ class PlainMachine:
     reorder: int
     age: int
     depth: int
+    step: int = STEP
     closed: list[tuple[int, Values]] = field(default_factory=list)
     since: list[int] = field(default_factory=lambda: [0])  # ticks that were closed when it followed each of its models
     waiting: dict[int, dict[str, Point]] = field(default_factory=dict)
@@ -47,7 +48,7 @@ class PlainMachine:
 
     def post(self, time: int, values: Values, now: int, horizon: int) -> tuple[str, str]:
         """One reading: its status and reason."""
-        tick = -(-time // STEP) * STEP if self.joined else time
+        tick = -(-time // self.step) * self.step if self.joined else time
         values = {name: value for name, value in values.items() if name in self.sensors}
         if not values:
             return "rejected", "no_sensor"
@@ -91,7 +92,7 @@ class PlainMachine:
         older = [tick for tick in times if tick <= time]
         later = [tick for tick in times if tick > time]
         around = older[-1:] + later
-        unbroken = all(2 * (b - a) < 3 * STEP for a, b in pairwise(around))
+        unbroken = all(2 * (b - a) < 3 * self.step for a, b in pairwise(around))
         beyond = len(times) > self.depth and time < times[-self.depth]
         return ("duplicate", "already_processed") if older and unbroken and beyond else ("late", "")
 
@@ -100,7 +101,7 @@ class PlainMachine:
         self._close(now)
         if self.joined and not self.waiting and self.closed and self.last:
             newest = max(point.stamp for point in self.last.values())
-            self._fill((newest + now - self.heard - self.reorder - STEP) // STEP * STEP)
+            self._fill((newest + now - self.heard - self.reorder - self.step) // self.step * self.step)
 
     def _close(self, now: int) -> None:
         while self.waiting:
@@ -108,15 +109,15 @@ class PlainMachine:
             points = self.waiting[tick]
             stamps = [point.stamp for other in self.waiting.values() for point in other.values()]
             before = [point.stamp for point in self.last.values()] if self.joined else [t for t, _ in self.closed[-1:]]
-            newest = max([*stamps, *before], default=-STEP)
+            newest = max([*stamps, *before], default=-self.step)
             passed = newest - tick >= self.reorder and (newest > tick or not self.joined)
-            waited = now - self.came[tick] >= self.reorder + (STEP if self.joined else 0)
+            waited = now - self.came[tick] >= self.reorder + (self.step if self.joined else 0)
             whole = all(name in points and points[name].stamp == tick for name in self.sensors)
-            following = not self.closed or 2 * (tick - self.closed[-1][0]) < 3 * STEP
+            following = not self.closed or 2 * (tick - self.closed[-1][0]) < 3 * self.step
             if not (passed or waited or (whole and following)):
                 return
             if self.joined:
-                self._fill(tick - STEP)
+                self._fill(tick - self.step)
                 for name, point in points.items():
                     if name not in self.last or self.last[name].stamp < point.stamp:
                         self.last[name] = point
@@ -129,8 +130,8 @@ class PlainMachine:
         return {name: point.value if tick - point.stamp <= self.age else None for name, point in self.last.items()}
 
     def _fill(self, until: int) -> None:
-        while self.closed and self.closed[-1][0] + STEP <= until:
-            tick = self.closed[-1][0] + STEP
+        while self.closed and self.closed[-1][0] + self.step <= until:
+            tick = self.closed[-1][0] + self.step
             values = self._held(tick)
             if all(value is None for value in values.values()):
                 return

@@ -24,9 +24,9 @@ Scenario = Callable[[httpx.AsyncClient, Service], Awaitable[None]]
 
 
 @cache
-def model_folder(name: str = "pumps", seed: int = 0) -> Path:
+def model_folder(name: str = "pumps", seed: int = 0, interval: int = 1_000_000) -> Path:
     """An artifact on disk, trained once in a run of the tests."""
-    training = trained(seed=seed, name=name)
+    training = trained(seed=seed, name=name, interval=interval)
     folder = Path(mkdtemp(prefix="limen-test-")) / name
     artifact.save(training.manifest, training.detector, training.drift, folder)
     return folder
