@@ -19,7 +19,7 @@ from service import recovery, snapshot
 from service.ingest.times import time_text, time_texts
 from service.records import HELD_ARRAYS, Record
 from service.shard import Shard
-from tests.disorder import LIMITS, DisorderedPlant, Sender, model_of_minutes
+from tests.disorder import LIMITS, DisorderedPlant, Sender, slow_model
 from tests.service.plain_time import PlainMachine, Point
 from tests.service.running import SENSORS
 from tests.uninterrupted import (
@@ -42,7 +42,7 @@ Held = tuple[str, int, int, str, float | None]  # machine, tick, time, sensor an
 
 def check(plant: DisorderedPlant, folder: Path) -> None:
     """Answers, what was seen, journal and state."""
-    model, records = load(Path(model_of_minutes())), records_in(folder)
+    model, records = load(Path(slow_model())), records_in(folder)
     kept, held = by_machine(records), held_points(records)
     replayed = replayed_from(records, model, LIMITS)
     alarms = alarms_of(replayed)

@@ -28,11 +28,11 @@ from tests.service.fleet import SECOND, in_rows
 from tests.service.plain_time import PlainMachine, Values
 from tests.service.running import SENSORS, model_folder
 
-INTERVAL = 60 * SECOND  # of the model
+INTERVAL = 600 * SECOND  # of the model
 WINDOW = 10 * INTERVAL  # of readings that come late, and far more than the seconds that a run takes
 AGE = 3 * INTERVAL  # of a point, until its sensor is missing
-PERIODS = (60, 20, 90, 45)  # seconds between two points of each sensor
-START = 1_750_000_020 * SECOND  # 2025-06-15T15:07:00Z
+PERIODS = (600, 200, 900, 450)  # seconds between two points of each sensor
+START = 1_749_999_600 * SECOND  # 2025-06-15T15:00:00Z
 JOINED = "j-*"
 LIMITS = ShardLimits(window=Window(WINDOW), join=(JOINED,), join_age=AGE)
 SETTINGS = {
@@ -47,9 +47,9 @@ Reading = tuple[int, Values]  # time, and some sensors' values
 Verdict = tuple[str, str]  # status and reason
 
 
-def model_of_minutes() -> str:
+def slow_model() -> str:
     """An artifact whose interval is INTERVAL."""
-    return str(model_folder("minutes", interval=INTERVAL))
+    return str(model_folder("slow", interval=INTERVAL))
 
 
 @dataclass

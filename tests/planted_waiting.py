@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -38,13 +38,13 @@ def closed_ticks_wait_again(patch: Patch) -> None:
 
 def closed_ticks_scored_again(patch: Patch) -> None:
     """After a start, the ticks of the last record are scored a second time, with the next readings."""
-    replayed, record = recovery.replay, Shard.record
+    groups, record = recovery.groups, Shard.record
     last: list[ModelReadings] = []
 
-    def remembered(shard: Shard, found: Record, *given: Any) -> None:
-        replayed(shard, found, *given)
-        if found.readings:
-            last[:] = found.readings
+    def remembered(records: Iterable[Record]) -> Iterator[list[Record]]:
+        for group in groups(records):
+            last[:] = next((found.readings for found in reversed(group) if found.readings), last)
+            yield group
 
     def recorded(
         self: Shard, kind: str, now: int, received_at: int | None, readings: Any = (), *given: Any, **named: Any
@@ -54,7 +54,7 @@ def closed_ticks_scored_again(patch: Patch) -> None:
             last.clear()
         return record(self, kind, now, received_at, again, *given, **named)
 
-    patch(recovery, "replay", remembered)
+    patch(recovery, "groups", remembered)
     patch(Shard, "record", recorded)
 
 

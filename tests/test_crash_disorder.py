@@ -10,7 +10,7 @@ import pytest
 
 from tests.closed_ticks import check
 from tests.crash import crash_loop
-from tests.disorder import SETTINGS, DisorderedPlant, Sender, model_of_minutes
+from tests.disorder import SETTINGS, DisorderedPlant, Sender, slow_model
 from tests.planted_waiting import PLANTED_WAITING, program
 from tests.service.test_serve import TETHERED
 
@@ -24,7 +24,7 @@ def plant(seed: int, ticks: int, whole: int = 10, joined: int = 6) -> Disordered
 def killed(
     folder: Path, found: DisorderedPlant, kills: int, program: str = TETHERED, snapshot_readings: int = 300
 ) -> int:
-    own = {"LIMEN_MODEL": model_of_minutes(), "LIMEN_SNAPSHOT_READINGS_MAX": str(snapshot_readings)}
+    own = {"LIMEN_MODEL": slow_model(), "LIMEN_SNAPSHOT_READINGS_MAX": str(snapshot_readings)}
     times = asyncio.run(crash_loop(folder, found, kills, settings={**SETTINGS, **own}, program=program))
     check(found, folder)
     return times
