@@ -134,6 +134,7 @@ class SqliteJournal:
         self._writer = ThreadPoolExecutor(1, "journal")
         self._housekeeper = ThreadPoolExecutor(1, "checkpoint")
         self._checkpointing = threading.Event()
+        self._broken: BaseException | None = None  # what the disk said while the log was moved
         self._closed = False
         self._log = path.with_name(path.name + "-wal")
         self._written = 0  # bytes since the log was moved into the database
@@ -158,6 +159,8 @@ class SqliteJournal:
         return record.sequence
 
     async def sync(self) -> None:
+        if self._broken is not None:
+            raise self._broken
         pending, self._pending = self._pending, []
         if pending:
             self._written += await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, pending)
@@ -249,7 +252,8 @@ class SqliteJournal:
 
     def _checkpoint(self) -> None:
         """Move the log into the database while writing goes on; where it has grown large, empty it. Somebody who reads
-        for long, such as a backup, keeps it as it is: it is tried again when as much has been written."""
+        for long, such as a backup, keeps it as it is: it is tried again when as much has been written. So it is where
+        there is no room; after an error of the disk, nothing is safe any more."""
         try:
             with closing(_connect(self.path)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -260,6 +264,8 @@ class SqliteJournal:
                 log.warning("the log of the journal has grown to %d bytes: something reads the journal for long", size)
         except (OSError, sqlite3.Error) as error:
             log.error("the log of the journal could not be moved into the database: %s", error)
+            if code_of(error) == sqlite3.SQLITE_IOERR:
+                self._broken = _of_disk(error, self.path)
         finally:
             self._checkpointing.clear()
 

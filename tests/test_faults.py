@@ -21,18 +21,17 @@ needs_injection = pytest.mark.skipif(not can_inject(), reason="no strace, or it 
 ENDING = [
     Fault("fdatasync", "EIO", "1", LOG),
     Fault("pwrite64", "ENOSPC", "1", LOG),
-    Fault("pwrite64", "EIO", "2", LOG),
-    Fault("fdatasync", "EIO", "5", LOG),
     Fault("pwrite64", "ENOSPC", "13", LOG),
     Fault("fdatasync", "ENOSPC", "8+", LOG),
     Fault("pwrite64", "EIO", "40+", LOG),
+    Fault("fdatasync", "EIO", "1", DATABASE),  # the log is moved into it
+    Fault("pwrite64", "EIO", "5", DATABASE),
 ]
 NO_SNAPSHOT, NO_CHECKPOINT = "no snapshot could be saved", "the log of the journal could not be moved"
 BORNE = [
     (Fault("fsync", "EIO", "1+3"), NO_SNAPSHOT),
     (Fault("rename", "EIO", "1+2"), NO_SNAPSHOT),
     (Fault("unlink", "EIO", "1+2"), NO_SNAPSHOT),  # of one that is not kept any longer
-    (Fault("fdatasync", "EIO", "1+2", DATABASE), NO_CHECKPOINT),
     (Fault("pwrite64", "ENOSPC", "3+4", DATABASE), NO_CHECKPOINT),
 ]
 SMALL = "from service import journal; journal.CHECKPOINT_BYTES = 100_000; "
@@ -43,7 +42,7 @@ OFTEN = {"LIMEN_SNAPSHOT_READINGS_MAX": "300"}
 @needs_injection
 def test_every_write_of_the_log_may_fail_and_the_service_ends_and_goes_on_unharmed(tmp_path: Path) -> None:
     found = plant(3)
-    lives = Lives(tmp_path, found)
+    lives = Lives(tmp_path, found, before=SMALL)
 
     async def play() -> None:
         for fault in ENDING:

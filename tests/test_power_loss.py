@@ -32,7 +32,7 @@ from tests.service.fleet import SECOND, START, in_columns, normal
 from tests.service.running import SENSORS, model_folder, settings
 from tests.uninterrupted import compare_states
 
-STATES, STATES_LONG = 300, 8_000
+STATES, STATES_LONG = 200, 8_000
 LATER = START + 10_000_000 * SECOND
 
 needs_strace = pytest.mark.skipif(not power.can_record(), reason="no strace, or it may not trace: power loss not tried")

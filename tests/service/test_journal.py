@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -196,17 +196,40 @@ def test_a_writer_outlasts_the_emptying_of_the_log() -> None:
     assert 10 * module.EMPTYING_MILLISECONDS < module.BUSY_MILLISECONDS
 
 
-def test_a_checkpoint_that_fails_is_told(
+def failing(code: int, text: str) -> Callable[[Path], sqlite3.Connection]:
+    """A disk that answers with an error of SQLite."""
+
+    def fail(path: Path) -> sqlite3.Connection:
+        error = sqlite3.OperationalError(text)
+        error.sqlite_errorcode = code
+        raise error
+
+    return fail
+
+
+def test_a_checkpoint_that_finds_no_room_is_told_and_stops_nothing(
     path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(path: Path) -> sqlite3.Connection:
-        raise sqlite3.OperationalError("disk I/O error")
-
     monkeypatch.setattr(module, "CHECKPOINT_BYTES", 1)
-    monkeypatch.setattr(module, "_connect", fail)
+    monkeypatch.setattr(module, "_connect", failing(sqlite3.SQLITE_FULL, "database or disk is full"))
+    write(journal, 1)
+    checkpointed(journal)
+    assert "the log of the journal could not be moved into the database: database or disk is full" in caplog.text
+    write(journal, 2)
+
+
+def test_after_an_error_of_the_disk_while_the_log_is_moved_nothing_is_safe_any_more(
+    path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_BYTES", 1)
+    monkeypatch.setattr(module, "_connect", failing(sqlite3.SQLITE_IOERR_FSYNC, "disk I/O error"))
     write(journal, 1)
     checkpointed(journal)
     assert "the log of the journal could not be moved into the database: disk I/O error" in caplog.text
+    with pytest.raises(OSError, match=r"\[Errno 5\] Input/output error \(disk I/O error\): .*shard-0.sqlite"):
+        write(journal, 2)
+    monkeypatch.undo()
+    assert [one.sequence for one in journal.read()] == [1]
 
 
 def test_a_commit_that_fails_leaves_nothing_of_it(path: Path, journal: SqliteJournal) -> None:
