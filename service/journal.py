@@ -330,7 +330,7 @@ def _renew_log(connection: sqlite3.Connection) -> None:
     the disk has not: all that is read from here on is written once more."""
     _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     if frames > 0:
-        connection.execute("UPDATE journal SET value = value WHERE name = 'shard'")  # the first commit of the new log
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")  # the first commit of the new log
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

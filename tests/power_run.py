@@ -32,7 +32,7 @@ from tests.service.test_registry import ZIP, zipped
 DATA, ANSWERED, RECORDS = "data", "answered", "records"
 CHECKPOINT_BYTES = 60_000
 MACHINES, TICKS = 5, 1200
-FAILING = ("", "", "fdatasync:error=EIO:when=5+", "")  # calls, by life
+FAILING = ("", "", "fdatasync:error=EIO:when=8+", "")  # calls, by life
 
 
 class Kept(msgspec.Struct, array_like=True):
@@ -109,7 +109,7 @@ def live(folder: Path, life: int, model: Path, following: Path) -> None:
 
     async def failing(client: httpx.AsyncClient, service: Service) -> None:
         with pytest.raises(AssertionError, match="could not make these readings safe"):
-            await own.post(client, service, 9)
+            await own.post(client, service, 15)
         os._exit(0)
 
     async def after_it(client: httpx.AsyncClient, service: Service) -> None:

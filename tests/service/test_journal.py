@@ -196,6 +196,17 @@ def test_a_writer_outlasts_the_emptying_of_the_log() -> None:
     assert 10 * module.EMPTYING_MILLISECONDS < module.BUSY_MILLISECONDS
 
 
+def test_a_start_begins_the_log_anew(path: Path, journal: SqliteJournal) -> None:
+    write(journal, 1, 2)
+    log = path.with_name(f"{path.name}-wal")
+    before, size = log.read_bytes()[:32], log.stat().st_size
+    other = SqliteJournal(path)
+    assert log.read_bytes()[:32] != before, "a header of its own makes nothing of what came before count"
+    assert log.stat().st_size == size
+    assert [one.sequence for one in other.read()] == [1, 2]
+    other.close()
+
+
 def failing(code: int, text: str) -> Callable[[Path], sqlite3.Connection]:
     """A disk that answers with an error of SQLite."""
 
