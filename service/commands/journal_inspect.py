@@ -65,6 +65,7 @@ class Summary:
     file_bytes: int
     kinds: Counter[str] = field(default_factory=Counter)
     readings: int = 0
+    held_points: int = 0  # of readings that had to wait
     damaged: int = 0
     record_bytes: int = 0
     sequences: list[int] = field(default_factory=list)  # first, last
@@ -83,6 +84,7 @@ class Summary:
             return
         self.kinds[found.kind] += 1
         self.received = _span(self.received, [found.received_at])
+        self.held_points += sum(len(points.time) for points in found.record.held)
         for part in found.record.readings:
             self.readings += len(part.time)
             self.machines.update(np.unique(part.slot).tolist())
@@ -97,6 +99,7 @@ class Summary:
             "sequences": self.sequences,
             "kinds": dict(self.kinds),
             "readings": self.readings,
+            "held_points": self.held_points,
             "machines": len(self.machines),
             "times": _texts(self.times),
             "received": _texts(self.received),
@@ -181,6 +184,10 @@ def _facts(record: Record, names: dict[int, str]) -> Iterator[str]:
         yield configuration.summary(record.kind, record.detail)
     if record.registered:
         yield f"new: {_named([name for _, name in record.registered])}"
+    if record.held:
+        waiting = {slot for points in record.held for slot in points.slot.tolist()}
+        count = sum(len(points.time) for points in record.held)
+        yield f"{count:,} points that wait of {_named(_names(waiting, names))}"
     if record.readings:
         statuses: Counter[str] = Counter()
         slots: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,9 @@ from tests.service import fleet
 from tests.service.fleet import SECOND, START
 from tests.service.plain_time import PlainMachine, Values
 
-MODELS = fleet.model(sensors=3), fleet.model("presses", 1, 2)
+WIDE, NARROW = fleet.model(sensors=3), fleet.model("presses", 1, 2)
+NARROW = replace(NARROW, detector=replace(NARROW.detector, sensors=("sensor-2", "sensor-0")))
+MODELS = WIDE, NARROW
 BY_ID = {model.artifact_id: model for model in MODELS}
 SENSORS = MODELS[0].detector.sensors
 FUTURE = 60 * SECOND
@@ -113,6 +116,14 @@ class Service(RuleBasedStateMachine):
         for body in [[reading] for reading in sent] if apart else [sent]:
             self.post([body])
 
+    @rule(name=names, hole=st.sampled_from([1, 2, 3]), count=st.integers(0, 40), back=st.integers(30, 60))
+    def of_long_ago(self, name: str, hole: int, count: int, back: int) -> None:
+        """After others and perhaps a hole, one that may be older than all that is remembered."""
+        first = self.newest[name] // SECOND * SECOND + hole * SECOND
+        sent = [first + k * SECOND for k in range(count)]
+        sent.append(first + (count - back) * SECOND)
+        self.post([[(name, time, dict.fromkeys(SENSORS, 1.0)) for time in sent]])
+
     @rule(name=names, ahead=st.sampled_from([FUTURE + SECOND, 10**15]))
     def of_a_clock_that_jumped(self, name: str, ahead: int) -> None:
         """Far in the future: refused, and nothing moves."""
@@ -184,7 +195,7 @@ class Service(RuleBasedStateMachine):
         for name, plain in self.plain.items():
             slot = self.shard.equipment_table.slot(name)
             found = [
-                (int(time), row)
+                (int(time), dict(zip(BY_ID[part.artifact_id].detector.sensors, row.tolist(), strict=True)))
                 for record in self.journal
                 for part in map(lambda readings: readings.ordered(), record.readings)
                 for own, time, row in zip(part.slot.tolist(), part.time.tolist(), part.values, strict=True)
@@ -192,8 +203,9 @@ class Service(RuleBasedStateMachine):
             ]
             assert [time for time, _ in found] == [time for time, _ in plain.closed]
             for (_, row), (_, tick) in zip(found, plain.closed, strict=True):
-                wanted = [tick.get(sensor) for sensor in SENSORS[: len(row)]]
-                np.testing.assert_array_equal(row, [np.nan if value is None else value for value in wanted])
+                assert {name: None if value != value else value for name, value in row.items()} == {
+                    name: tick.get(name) for name in row
+                }
 
     def teardown(self) -> None:
         """Scores are those of the closed ticks, one after the other."""

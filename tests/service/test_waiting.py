@@ -12,6 +12,7 @@ from models.artifact import LoadedModel
 from service import recovery, scoring
 from service.assembly import Window
 from service.clock import EventClock
+from service.commands.journal_inspect import record_line
 from service.consumer import BatchReport, Consumer, takes_long
 from service.ingest.times import TIME_MAX
 from service.journal import Unjournaled
@@ -85,6 +86,18 @@ def test_what_was_taken_in_is_scored_though_the_wall_clock_was_set_back() -> Non
     assert ticks(closed.record) == [START + SECOND, START + hour]
     refused = send(shard, START + 2 * hour, WHOLE, START + 6 * SECOND)
     assert (statuses(refused.outcomes[0]), reasons(refused.outcomes[0])) == (["rejected"], ["future"])
+
+
+def test_whose_sensors_come_apart_is_what_the_settings_say_now() -> None:
+    shards = {join: fleet.shard(MODEL, limits=dataclasses.replace(JOINED, join=join)) for join in (("*",), ())}
+    half = START + SECOND // 2
+    for before, after in ((("*",), ()), ((), ("*",))):
+        send(shards[before], START, WHOLE, START)
+        send(shards[before], half, {SENSORS[0]: 2.0}, START)
+        started = fleet.shard(MODEL, limits=dataclasses.replace(JOINED, join=after))
+        recovery.restore(started, recovery.capture(shards[before]), {MODEL.artifact_id: MODEL}.get)
+        (points,) = send(started, START + 7 * SECOND // 2, {SENSORS[0]: 3.0}, START).record.held
+        assert points.tick.tolist() == [START + 4 * SECOND if after else START + 7 * SECOND // 2]
 
 
 def test_the_clock_of_the_data_is_moved_by_what_waits() -> None:
@@ -170,3 +183,9 @@ def test_readings_that_may_wait_take_long_where_they_are_many() -> None:
     assert takes_long(many, waiting=True)
     assert not takes_long(many)
     assert not takes_long([body(in_rows([("press", START, WHOLE)]))], waiting=True)
+
+
+def test_a_record_tells_of_the_points_that_wait() -> None:
+    shard = fleet.shard(MODEL, limits=JOINED)
+    told = record_line(send(shard, START, {SENSORS[0]: 1.0, SENSORS[1]: 2.0}, START).record, {})["text"]
+    assert told.split("; ")[-1] == "2 points that wait of slot 0"
