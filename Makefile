@@ -31,15 +31,16 @@ check: $(VENV)/.dev  ## lint, format and types
 	@$(py) -m ruff format --check .
 	@$(py) -m mypy
 
-prove: $(VENV)/.dev  ## build the image, start the containers and Prometheus, try them from outside
+prove: $(VENV)/.dev  ## kill, starve, damage and start it: crashes, faults, power loss, hostile load, containers
 	@$(py) -m pytest -m prove $(TEST_ARGS)
 
-prove-long: $(VENV)/.dev  ## what takes longer: an empty clone, and every Python found
+prove-long: $(VENV)/.dev  ## what takes longer: a thousand kills, a long soak, an empty clone, every Python found
 	@$(py) -m pytest -m prove_long $(TEST_ARGS)
 
-bench: $(VENV)/.dev  ## measure serving and training
+bench: $(VENV)/.dev  ## measure serving, training and recovery
 	@$(py) benchmarks/serving.py
 	@$(py) benchmarks/training.py
+	@$(py) benchmarks/recovery.py
 
 docs: $(VENV)/.dev  ## write options, settings, metrics and errors into the README anew
 	@$(py) -m tests.readme

@@ -54,6 +54,8 @@ class FreeSpace:
             self._judge(self.free)
 
     def _make_room(self, free: int) -> None:
+        if self.bytes_enough > shutil.disk_usage(self.data_dir).total:
+            return  # no history that is removed could ever be enough
         for path in history.days(self.data_dir / HISTORY):
             if free >= self.bytes_enough:
                 return

@@ -23,7 +23,16 @@ from typing import Protocol
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from service import records
 from service.journal_end import EndMark, check_end, code_of, unusable
-from service.journal_reader import BUSY_MILLISECONDS, SCHEMA, JournalError, copy_moment, first_of, last_of, read_records
+from service.journal_reader import (
+    BUSY_MILLISECONDS,
+    SCHEMA,
+    JournalError,
+    copy_moment,
+    first_of,
+    last_of,
+    read_records,
+    sequence_at,
+)
 from service.records import Record
 
 __all__ = ["Journal", "JournalError", "SqliteJournal", "Unjournaled"]
@@ -61,6 +70,10 @@ class Journal(Protocol):
 
     def first_sequence(self) -> int | None:
         """The oldest record that is kept; None where there is none."""
+        ...
+
+    def sequence_at(self, received_at: int) -> int:
+        """The first record that came in then or later; the next one where there is none."""
         ...
 
     def skip_to(self, sequence: int) -> None:
@@ -103,6 +116,9 @@ class Unjournaled:
 
     def first_sequence(self) -> int | None:
         return None
+
+    def sequence_at(self, received_at: int) -> int:
+        return self._next
 
     def skip_to(self, sequence: int) -> None:
         self._next = max(self._next, sequence)
@@ -206,6 +222,10 @@ class SqliteJournal:
                 yield connection
             except sqlite3.DatabaseError as error:
                 raise unusable(self.path, error) from None
+
+    def sequence_at(self, received_at: int) -> int:
+        with self._reading() as connection:
+            return sequence_at(connection, received_at) or last_of(connection) + 1
 
     def prune(self, before: int, bytes_max: int = 0) -> int:
         removed = 0

@@ -109,10 +109,15 @@ class JournalFile:
             return last_of(connection)
 
     def sequence_at(self, received_at: int) -> int:
-        query = "SELECT sequence FROM record WHERE received_at >= ? ORDER BY received_at, sequence LIMIT 1"
         with self._opened() as connection:
-            found = connection.execute(query, (received_at,)).fetchone()
-        return int(found[0]) if found else self.last_sequence() + 1
+            return sequence_at(connection, received_at) or last_of(connection) + 1
+
+
+def sequence_at(connection: sqlite3.Connection, received_at: int) -> int | None:
+    """The first record that came in then or later; None where there is none."""
+    query = "SELECT sequence FROM record WHERE received_at >= ? ORDER BY received_at, sequence LIMIT 1"
+    found = connection.execute(query, (received_at,)).fetchone()
+    return int(found[0]) if found else None
 
 
 def copy_moment(

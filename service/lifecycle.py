@@ -25,7 +25,7 @@ from service import announce, free_space, recovery, snapshot
 from service.align import NEVER
 from service.assembly import Window
 from service.body import InFlight
-from service.clock import Clock, EventClock, SteadyClock, make_clock
+from service.clock import Clock, EventClock, SteadyClock, WallClock, make_clock
 from service.configuration import Change, changes, configured
 from service.consumer import BatchReport, Consumer, QueueLimits
 from service.errors import NotReady, Stopping, Unavailable
@@ -45,6 +45,7 @@ from service.thread import in_daemon
 RECORD_READINGS = 20  # to replay a record takes as long as so many of its readings
 
 log = logging.getLogger("limen")
+DAY = 86_400 * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +225,15 @@ class Service:
             log.error("no records could be removed from the journal: %s", error)
 
     def _prune(self) -> None:
-        """Remove the oldest records that no kept snapshot needs, as far as the journal is over its bound."""
+        """Remove the oldest records that no kept snapshot needs: those over the bound of age, and as far as the journal
+        is over that of its bytes."""
         journal, bytes_max = self.consumer.journal, self.settings.journal_bytes_max
+        oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(self.snapshots))
+        unread = [place.position + 1 for place in self.followers.places().values()]
+        aged = journal.sequence_at(WallClock().now() - self.settings.journal_days_max * DAY)
+        if removed := journal.prune(min([oldest, aged, *unread]), 0):
+            log.info("removed %d records from the journal, which are older than journal_days_max", removed)
         if journal.bytes_used() > bytes_max:
-            oldest = min(snapshot.sequence_of(path) for path in snapshot.paths(self.snapshots))
-            unread = [place.position + 1 for place in self.followers.places().values()]
             removed = journal.prune(min([oldest, *unread]), bytes_max)
             removed += journal.prune(oldest, bytes_max)  # the bound goes before followers
             log.info("removed %d records from the journal, which is over journal_bytes_max", removed)

@@ -170,6 +170,9 @@ class Settings(BaseSettings):
     journal_bytes_max: Bytes = Field(
         500_000_000, description="Bytes of the journal, beyond which the oldest records go that no kept snapshot needs."
     )
+    journal_days_max: Count = Field(
+        90, description="Days that records of the journal are kept, but for those that a kept snapshot needs."
+    )
     history: bool = Field(
         False, description="Export readings and results as Parquet into `history/` of the data folder, day by day."
     )

@@ -11,6 +11,8 @@ import hashlib
 import platform
 import re
 from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,19 @@ class Snapshot:
 
 def engine_id() -> str:
     """Of what made the numbers: on the same engine, scores go on bit for bit."""
-    return f"{platform.machine()} {platform.processor()} python {platform.python_version()} numpy {np.__version__}"
+    python, numpy = platform.python_version(), np.__version__
+    return f"{platform.machine()} {_processor()} python {python} numpy {numpy} limen {metadata.version('limen')}"
+
+
+@cache
+def _processor() -> str:
+    """The model of the processor, which chooses what BLAS runs."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or "unknown"
 
 
 def describe(columns: Columns) -> tuple[FieldRecord, ...]:

@@ -171,13 +171,13 @@ def test_a_start_that_cannot_record_its_settings_serves_nothing_and_ends(
 def test_readings_wait_for_a_switch_and_see_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is scored after the record of a switch is scored by the new version, whatever comes at the same time."""
     steps: list[int] = []
-    step = Consumer._step
+    step = Consumer._in_turn
 
     async def watched(self: Consumer, *given: object) -> object:
         steps.append(self.shard.configuration.models["pumps"].version)
         return await step(self, *given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Consumer, "_step", watched)
+    monkeypatch.setattr(Consumer, "_in_turn", watched)
 
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
         await client.post("/v1/models", content=upload(seed=1), headers=ZIP)

@@ -48,6 +48,16 @@ class Disk:
         return self.size - self.other - sum(file.stat().st_size for file in files)
 
 
+def test_a_bound_beyond_the_whole_disk_costs_no_history(tmp_path: Path) -> None:
+    day = tmp_path / "history" / "2026-01-01"
+    day.mkdir(parents=True)
+    (day / "pumps-v1-1.parquet").write_bytes(b"x")
+    space = FreeSpace(tmp_path, 10**15)
+    space.look()
+    assert space.short
+    assert day.exists()
+
+
 def test_days_are_removed_from_the_oldest_on_until_there_is_enough(tmp_path: Path) -> None:
     exported(tmp_path, 100)
     disk = Disk(1_000)

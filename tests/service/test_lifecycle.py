@@ -188,6 +188,22 @@ def test_a_journal_over_its_bound_keeps_what_comes_after_the_older_snapshot(tmp_
     run(settings(tmp_path, journal_bytes_max=1), scenario)
 
 
+def test_records_over_the_bound_of_age_go_but_for_those_that_are_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        for first in (0, 10):
+            await client.post("/v1/readings", json=columns("p1", first, 10))
+            await service.save()
+        journal, older = service.consumer.journal, min(map(snapshot.sequence_of, snapshot.paths(service.snapshots)))
+        assert journal.first_sequence() == 1, "they are of today"
+        monkeypatch.setattr("service.lifecycle.DAY", -86_400_000_000)
+        service._prune()
+        assert journal.first_sequence() == older
+
+    run(settings(tmp_path), scenario)
+
+
 @pytest.mark.parametrize("sizes", [(10**9, 0), (10**9, 10**9)])
 def test_what_a_follower_has_not_read_goes_only_where_the_bound_would_be_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int]
