@@ -116,7 +116,7 @@ class Service(RuleBasedStateMachine):
         for body in [[reading] for reading in sent] if apart else [sent]:
             self.post([body])
 
-    @rule(name=names, hole=st.sampled_from([1, 2, 3]), count=st.integers(0, 40), back=st.integers(30, 60))
+    @rule(name=names, hole=st.integers(1, 3), count=st.sampled_from([0, 32, 40]), back=st.integers(30, 60))
     def of_long_ago(self, name: str, hole: int, count: int, back: int) -> None:
         """After others and perhaps a hole, one that may be older than all that is remembered."""
         first = self.newest[name] // SECOND * SECOND + hole * SECOND
