@@ -313,7 +313,8 @@ class Service:
         self.metrics.observe_scoring(report.step_seconds)
         self.metrics.observe_sync(report.sync_seconds)
         admitted = sum(len(readings.time) for readings in report.record.readings)
-        self._readings_since_snapshot += RECORD_READINGS + admitted
+        held = sum(len(points.time) for points in report.record.held)
+        self._readings_since_snapshot += RECORD_READINGS + admitted + held
         if self._readings_since_snapshot >= self.settings.snapshot_readings_max:
             self._snapshot_due.set()
         self.metrics.observe_readings(report.record.readings, report.now)

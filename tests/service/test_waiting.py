@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from models.artifact import LoadedModel
-from service import recovery, scoring
+from service import recovery, scoring, snapshot
 from service.assembly import Window
 from service.clock import EventClock
 from service.commands.journal_inspect import record_line
 from service.consumer import BatchReport, Consumer, takes_long
 from service.ingest.times import TIME_MAX
 from service.journal import Unjournaled
+from service.lifecycle import Service
 from service.limits import ShardLimits
 from service.replay import replay
 from service.shard import Shard
 from service.status import Status
-from tests.service import fleet
+from tests.service import fleet, running
 from tests.service.fleet import SECOND, START, body, in_rows, play, reasons, statuses
+from tests.service.running import columns
 
 MODEL = fleet.model(sensors=3)
 SLOW = fleet.model("slow", 1, 3)
@@ -189,3 +193,18 @@ def test_a_record_tells_of_the_points_that_wait() -> None:
     shard = fleet.shard(MODEL, limits=JOINED)
     told = record_line(send(shard, START, {SENSORS[0]: 1.0, SENSORS[1]: 2.0}, START).record, {})["text"]
     assert told.split("; ")[-1] == "2 points that wait of slot 0"
+
+
+def test_points_that_wait_count_toward_the_next_snapshot(tmp_path: Path) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        for first in (0, 40):
+            assert not snapshot.paths(service.snapshots)
+            found = columns("press", first, 40)
+            some = {**found, "sensors": found["sensors"][:2], "values": [row[:2] for row in found["values"]]}
+            assert (await client.post("/v1/readings", json=some)).json()["held"] == 40
+        async with asyncio.timeout(20):
+            while not snapshot.paths(service.snapshots):
+                await asyncio.sleep(0.01)
+
+    bound = {"snapshot_readings_max": 160, "snapshot_seconds": 3_600.0}
+    running.run(running.settings(tmp_path, join="*", reorder_seconds=3_600.0, **bound), scenario)
