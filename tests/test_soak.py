@@ -58,7 +58,7 @@ class Load:
         if kind < 0.1 and first >= READINGS:
             first -= READINGS  # again
         elif kind < 0.15 and first >= 50 * READINGS:
-            first -= 50 * READINGS - 1  # late
+            first = -READINGS  # late: before all that it ever sent
         else:
             self.at[machine] += READINGS
         ticks = np.arange(first, first + READINGS)
