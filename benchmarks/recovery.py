@@ -35,9 +35,10 @@ from service.ingest.batch import Body, Limits
 from service.ingest.json_body import decode
 from service.ingest.times import time_texts
 from service.journal import SqliteJournal
+from service.limits import ShardLimits
 from service.registry import Registry
 from service.settings import JOURNAL, MODELS, SNAPSHOTS, default
-from service.shard import Shard, ShardLimits
+from service.shard import Shard
 
 SENSORS = 10
 NAMES = [f"sensor-{i}" for i in range(SENSORS)]

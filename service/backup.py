@@ -20,9 +20,11 @@ from typing import Any
 import msgspec
 
 from models.artifact import TENSORS
+from models.contract import brief
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from models.manifest import MANIFEST
 from service import snapshot
+from service.errors import shown
 from service.journal_reader import JournalFile
 from service.lock import LOCK, RESTORING, locked
 from service.packing import SUFFIX, pack, unpacked
@@ -188,13 +190,13 @@ def read_contents(backup: Path) -> Contents:
         found = msgspec.json.decode(path.read_bytes())
         number = found.get("format") if isinstance(found, dict) else None
         if number != FORMAT:
-            raise BackupError(f"{path} has format {number!r}; this program reads format {FORMAT}")
+            raise BackupError(f"{path} has format {shown(number)}; this program reads format {FORMAT}")
         contents = msgspec.convert(found, Contents)
-    except (OSError, msgspec.DecodeError) as error:
-        raise BackupError(f"{backup} is no backup: {CONTENTS} cannot be read: {error}") from None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BackupError(f"{backup} is no backup: {CONTENTS} cannot be read: {brief(error)}") from None
     for name in contents.files:
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BackupError(f"{path} names {name!r}, which is outside the backup")
+            raise BackupError(f"{path} names {shown(name)}, which is outside the backup")
     return contents
 
 

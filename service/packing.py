@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models.contract import brief
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
+from service.errors import shown
 
 SUFFIX = ".tar"
 UNPACKED = f".unpacked{PARTIAL}"
@@ -41,21 +43,33 @@ def unpacked(path: Path, place: Path) -> Iterator[Path]:
     remove(folder)
     make_folder(folder)
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                _take_out(archive, member, folder)
+        _unpack(path, folder)
         yield folder
-    except tarfile.TarError as error:
-        raise PackingError(f"{path} is no tar file that can be read: {error}") from None
     finally:
         remove(folder)
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    size = path.stat().st_size
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if not 0 <= member.size <= size:
+                    raise PackingError(f"{path} holds a file of {member.size} bytes; expected at most {size}")
+                _take_out(archive, member, folder)
+    except (tarfile.TarError, OverflowError) as error:
+        raise PackingError(f"{path} is no tar file that can be read: {brief(error)}") from None
 
 
 def _take_out(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     name = Path(member.name)
     content = archive.extractfile(member) if member.isreg() else None
-    if content is None or name.is_absolute() or ".." in name.parts:
-        raise PackingError(f"the tar file holds {member.name!r}; expected files of a backup, and nothing else")
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    with content, (folder / name).open("wb") as file:
+    if content is None or member.issparse() or not name.parts or name.is_absolute() or ".." in name.parts:
+        raise PackingError(f"the tar file holds {shown(member.name)}; expected files of a backup, and nothing else")
+    try:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        file = (folder / name).open("xb")
+    except (FileExistsError, NotADirectoryError, ValueError) as error:
+        raise PackingError(f"the tar file holds {shown(member.name)}, which cannot be a file: {brief(error)}") from None
+    with content, file:
         shutil.copyfileobj(content, file)

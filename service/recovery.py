@@ -147,7 +147,7 @@ def _decoded(arrays: Arrays, name: str, kind: Any) -> Any:
         raise SnapshotError(f"the snapshot lacks its {name}")
     try:
         return msgspec.json.decode(arrays[name].tobytes(), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"the {name} of the snapshot are not as this program writes them: {error}") from None
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from models.artifact import TENSORS, LoadedModel, load, parse
-from models.contract import ModelError
+from models.contract import ModelError, brief
 from models.disk import PARTIAL, make_folder, remove, remove_leftovers, sync_folder, write_durably
 from models.manifest import MANIFEST, Manifest, read_manifest, valid_name
 from service.archive import unpack
@@ -279,8 +279,8 @@ def read_index(folder: Path) -> ActiveIndex:
         return ActiveIndex()
     try:
         index = msgspec.json.decode(path.read_bytes(), type=ActiveIndex)
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise RegistryError(f"{path} cannot be read: {error}; put it back from a backup") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+        raise RegistryError(f"{path} cannot be read: {brief(error)}; put it back from a backup") from None
     if index.format != FORMAT:
         raise RegistryError(f"{path} has format {index.format}; this program reads format {FORMAT}")
     if index.sha256 is not None and index != index.sealed():

@@ -25,6 +25,7 @@ from safetensors.numpy import save as to_safetensors
 from models.contract import brief
 from models.disk import PARTIAL, make_folder, remove_leftovers, write_durably
 from service.columns import Columns, Field
+from service.errors import shown
 
 FORMAT = 1
 NAME = re.compile(r"snapshot-(\d{20})\.safetensors")
@@ -206,9 +207,9 @@ def _header(content: str, path: Path) -> Header:
         number = found.get("format") if isinstance(found, dict) else None
         if number != FORMAT:
             kind = NewerSnapshot if isinstance(number, int) and number > FORMAT else SnapshotError
-            raise kind(f"{path.name} has format {number!r}; this program reads format {FORMAT}")
+            raise kind(f"{path.name} has format {shown(number)}; this program reads format {FORMAT}")
         return msgspec.convert(found, Header)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SnapshotError(f"{path.name} has a header that this program does not know: {brief(error)}") from None
 
 
