@@ -144,7 +144,7 @@ def rewritten(tmp_path: Path, change: dict[str, object]) -> Path:
     ("change", "complaint"),
     [
         ({"format": 2}, "has format 2; this program reads format 1"),
-        ({"format": None}, "has format None"),
+        ({"format": None}, "has format null"),
         ({"surprise": 1}, "has a header that this program does not know"),
         ({"banks": [{"number": 0}]}, "has a header that this program does not know"),
         ({"equipment": 3}, "does not match its checksum"),
