@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class FreeSpace:
         self.measure = measure
         self.free: int | None = None  # at the last look
         self.short = False
+        self._looking = threading.Lock()  # two looks at once would remove a day too many
 
     def check(self) -> None:
         """LowSpace while there is too little."""
@@ -43,6 +45,10 @@ class FreeSpace:
 
     def look(self) -> None:
         """Measure, and make room where it is short. Reads and removes files: not for the event loop."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         try:
             self.free = self.measure(self.data_dir)
             if self.free < (self.bytes_enough if self.short else self.bytes_min):
