@@ -4,6 +4,8 @@
 
 Nothing is answered before it is safe. When that order breaks anywhere, the consumer answers no more: the process has to
 end, and recovery is the one way back. Under load batches grow by themselves; idle, a reading is answered at once.
+While the disk works, what came meanwhile is stepped and appended once it is as much as the disk has in hand: the two
+then work side by side, and the next sync takes all of it. Whoever wants to look has it wait.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from service.records import Record
 from service.settings import default
 from service.shard import Shard
 
+AHEAD_READINGS_MIN = 500  # that wait, from which they are stepped while the disk still works
 THREAD_CELLS_MIN = 400_000  # values of a micro-batch from which it is stepped off the event loop
 THREAD_WAVES_MIN = 1_000  # readings of one machine in it, likewise: they are stepped one after the other
 THREAD_POINTS_MIN = 500  # readings that may have to wait, or machines of which something waits, likewise
@@ -55,6 +58,20 @@ class BatchReport:
 Waiting = tuple[Body, "asyncio.Future[BodyOutcome]"]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step whose record is appended and not safe yet: who waits for which outcome, and the seconds that it took."""
+
+    record: Record
+    seconds: float = 0.0
+    taken: Sequence[Waiting] = ()
+    outcomes: Sequence[BodyOutcome] = ()
+
+    @property
+    def readings(self) -> int:
+        return sum(body.received for body, _ in self.taken)
+
+
 class Consumer:
     """Queue in front of a shard. `observe` is called after every micro-batch, with what it took."""
 
@@ -78,7 +95,12 @@ class Consumer:
         self._settled = asyncio.Event()
         self._settled.set()
         self._stopping = False
-        self._writing = asyncio.Lock()  # one record at a time between step and sync
+        self._looking = 0  # that wait until nothing stands between step and sync
+        self._stepping = False  # in a thread
+        self._unsafe: list[Step] = []
+        self._syncing: asyncio.Task[None] | None = None
+        self._in_hand = 0  # readings that are being synced, or will be next
+        self._writing = asyncio.Lock()  # one step at a time
 
     @property
     def queued_readings(self) -> int:
@@ -105,16 +127,26 @@ class Consumer:
             while self._waiting or not self._stopping:
                 if self.failure is not None:
                     raise self.failure
-                if not self._waiting:
+                if not self._may_step():
                     self._work.clear()
                     await self._work.wait()
                     continue
-                await self._consume(self._take())
+                await self._consume()
                 await asyncio.sleep(0)  # let requests that came meanwhile be queued
+            await self._safe()
         except BaseException as error:
             self.failure = self.failure or error
             self._fail_waiting()
+            if self._syncing is not None:
+                await asyncio.wait([self._syncing])
             raise
+
+    def _may_step(self) -> bool:
+        """Whether what waits is stepped now: at once where the disk rests, else if it is enough and nobody looks."""
+        if self._syncing is None or not self._waiting:
+            return bool(self._waiting)
+        enough = self._readings >= max(self._in_hand, AHEAD_READINGS_MIN)
+        return enough and not self._looking and self._readings + self._in_hand <= self.limits.batch_readings_max
 
     def check(self) -> None:
         """Unavailable after something broke the order."""
@@ -128,7 +160,12 @@ class Consumer:
 
     async def settled(self) -> None:
         """Return when nothing stands between step and sync: what is read then, is safe. Unavailable where it is not."""
-        await self._settled.wait()
+        self._looking += 1
+        try:
+            while not self._settled.is_set():
+                await self._settled.wait()
+        finally:
+            self._looking -= 1
         self.check()
 
     async def sweep(self) -> None:
@@ -139,14 +176,11 @@ class Consumer:
             start, now, wall = timer(), self.clock.now(), self._wall.now()
             long = len(self.shard.waiting.machines) >= THREAD_POINTS_MIN
             record = await self._in_turn(long, partial(scoring.look, self.shard, now, wall))
-            middle = timer()
             if record is None:
-                self._settled.set()
+                self._settle()
                 return
-            await self._make_safe(record)
-        if record.readings:
-            told = wall if self.clock.judges_future else now
-            self.observe(BatchReport([], record, told, middle - start, timer() - middle))
+            self._append(Step(record, timer() - start))
+            await self._safe()
 
     async def tell(self, changes: Iterable[Change], then: Callable[[], None] = lambda: None) -> None:
         """Make records of changes beside readings safe, in order with them, and call `then` before the next reading is
@@ -161,7 +195,8 @@ class Consumer:
             self.check()
             try:
                 for kind, detail in changes:
-                    await self._make_safe(self.shard.record(kind, self.clock.now(), self._wall.now(), detail=detail))
+                    self._append(Step(self.shard.record(kind, self.clock.now(), self._wall.now(), detail=detail)))
+                await self._safe()
             except Exception as error:
                 self._work.set()  # `run` raises it
                 raise Unavailable(f"the service could not make this change safe and is ending: {error}") from error
@@ -180,49 +215,100 @@ class Consumer:
         self._readings -= readings
         return taken
 
-    async def _consume(self, taken: list[Waiting]) -> None:
-        bodies = [body for body, _ in taken]
-        timer = asyncio.get_running_loop().time
-        try:
-            async with self._writing:
-                self.check()  # a look for silent machines may have failed
+    async def _consume(self) -> None:
+        """Step what waits, and append its record."""
+        async with self._writing:
+            self.check()  # a look for what is due may have failed
+            taken = self._take()
+            bodies = [body for body, _ in taken]
+            timer = asyncio.get_running_loop().time
+            try:
                 start = timer()
                 long = takes_long(bodies, self.shard.waiting.possible)
                 now, wall = self.clock.now(), self._wall.now()
                 stepped = await self._in_turn(long, partial(scoring.step, self.shard, bodies, now, wall))
                 self.clock.observe(stepped.record.now)
-                middle = timer()
-                await self._make_safe(stepped.record)
-        except BaseException as error:
-            _fail(taken, self.failure or error)
-            raise
-        for (_, future), outcome in zip(taken, stepped.outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
-        now = stepped.record.received_at if self.clock.judges_future else stepped.record.now
-        self.observe(BatchReport(bodies, stepped.record, now, middle - start, timer() - middle))
+                self._append(Step(stepped.record, timer() - start, taken, stepped.outcomes))
+            except BaseException as error:
+                _fail(taken, self.failure or error)
+                raise
 
     async def _in_turn(self, long: bool, work: Callable[[], T]) -> T:
         """One step of the shard; a long one in a thread, so that probes and scrapes are answered meanwhile."""
         if not long:
             return work()
         self._settled.clear()  # nobody looks at the shard until this is safe
+        self._stepping = True
         try:
             return await asyncio.to_thread(work)
         except BaseException as error:
             self.failure = error
             self._settled.set()
             raise
+        finally:
+            self._stepping = False
 
-    async def _make_safe(self, record: Record) -> None:
+    def _append(self, step: Step) -> None:
+        """Hand a record to the journal, which makes it safe as soon as the disk is free."""
         self._settled.clear()
         try:
-            self.journal.append(record)
-            await self.journal.sync()
+            self.journal.append(step.record)
         except BaseException as error:
             self.failure = error
+            self._settled.set()
             raise
-        finally:
+        self._unsafe.append(step)
+        self._in_hand += step.readings
+        if self._syncing is None:
+            self._syncing = asyncio.create_task(self._make_safe())
+
+    async def _safe(self) -> None:
+        """Return when all that was appended is safe; raises why it cannot be."""
+        if self._syncing is not None:
+            await asyncio.wait([self._syncing])
+        if self.failure is not None:
+            raise self.failure
+
+    async def _make_safe(self) -> None:
+        """Sync and answer what was appended, all of it at a time, until nothing is left."""
+        timer = asyncio.get_running_loop().time
+        while self._unsafe and self.failure is None:
+            steps, self._unsafe = self._unsafe, []
+            start = timer()
+            try:
+                await self._sync()
+            except BaseException as error:
+                self.failure = self.failure or error
+                self._unsafe = [*steps, *self._unsafe]
+                break
+            self._in_hand -= sum(step.readings for step in steps)
+            self._answer(steps, timer() - start)
+            if self._unsafe:
+                self._work.set()  # more may be stepped meanwhile
+        for step in self._unsafe:
+            _fail(step.taken, self.failure)
+        self._syncing = None
+        self._settle()  # first whoever looks
+        self._work.set()
+
+    async def _sync(self) -> None:
+        await self.journal.sync()
+
+    def _answer(self, steps: Sequence[Step], sync_seconds: float) -> None:
+        """Tell the outcomes of steps that are safe."""
+        for step in steps:
+            for (_, future), outcome in zip(step.taken, step.outcomes, strict=True):
+                if not future.done():
+                    future.set_result(outcome)
+        for step in steps:
+            record = step.record
+            if step.taken or record.readings:
+                now = record.received_at if self.clock.judges_future else record.now
+                self.observe(BatchReport([body for body, _ in step.taken], record, now, step.seconds, sync_seconds))
+
+    def _settle(self) -> None:
+        """Let everybody look, where nothing stands between step and sync, and nothing will."""
+        if self._syncing is None and not self._stepping:
             self._settled.set()
 
     def _fail_waiting(self) -> None:
@@ -248,7 +334,7 @@ def takes_long(bodies: Sequence[Body], waiting: bool = False) -> bool:
     return max(waves.values()) >= THREAD_WAVES_MIN
 
 
-def _fail(waiting: list[Waiting], error: BaseException | None) -> None:
+def _fail(waiting: Sequence[Waiting], error: BaseException | None) -> None:
     for _, future in waiting:
         if not future.done():
             future.set_exception(Unavailable(f"the service could not make these readings safe and is ending: {error}"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,9 +116,10 @@ class Shard:
     ) -> Record:
         """The record of a step that has just been taken: what was admitted, and all that changed."""
         changes, self._under_way = self._under_way, Changes()
+        alarms = [copy(alarm) for alarm in changes.alarms]  # later steps go on with them before this one is written
         received_at = now if received_at is None else received_at
         record = Record(
-            kind, self.number, self.sequence, received_at, now, readings, changes.alarms, changes.registered,
+            kind, self.number, self.sequence, received_at, now, readings, alarms, changes.registered,
             changes.followed, silenced, detail or {}, held,
         )  # fmt: skip
         self.configuration = self.configuration.after(record)

@@ -20,7 +20,7 @@ from models.contract import Array
 from service import records, recovery, replay, scoring, shard, snapshot
 from service.alarms import LETTERS, AlarmBook, Kind
 from service.align import NEVER
-from service.consumer import Consumer
+from service.consumer import Consumer, Step
 from service.journal import SqliteJournal
 from service.lifecycle import Service
 from service.records import ModelReadings, Record
@@ -38,11 +38,10 @@ under_way: set[asyncio.Task[None]] = set()
 def answer_before_sync(patch: Patch) -> None:
     """Readings are answered while their record is still being written."""
 
-    async def make_safe(self: Consumer, record: Record) -> None:
-        self.journal.append(record)
+    async def sync(self: Consumer) -> None:
         under_way.add(asyncio.create_task(self.journal.sync()))
 
-    patch(Consumer, "_make_safe", make_safe)
+    patch(Consumer, "_sync", sync)
 
 
 def readers_do_not_wait(patch: Patch) -> None:
@@ -62,17 +61,17 @@ def readers_do_not_wait(patch: Patch) -> None:
 
 def snapshot_ahead_of_the_journal(patch: Patch) -> None:
     """Every snapshot is saved before the record of the last batch in it is written."""
-    make_safe = Consumer._make_safe
+    append = Consumer._append
 
-    async def saved_first(self: Consumer, record: Record) -> None:
+    def saved_first(self: Consumer, step: Step) -> None:
         assert isinstance(self.journal, SqliteJournal)
         snapshot.write(self.journal.path.parent.parent / SNAPSHOTS, recovery.capture(self.shard))
-        await make_safe(self, record)
+        append(self, step)
 
     async def saved_already(self: Service) -> None:
         self._readings_since_snapshot = 0
 
-    patch(Consumer, "_make_safe", saved_first)
+    patch(Consumer, "_append", saved_first)
     patch(Service, "save", saved_already)
 
 
