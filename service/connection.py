@@ -6,6 +6,7 @@ uvicorn reads heads of any size for any time, and waits for ever for a peer that
   it a head, the extensions of chunks or trailers; trailers are not kept;
 - a head that has begun, and what follows a body that was answered early, is there in `head_seconds`;
 - where the peer does not take the next 64 KiB of its answer in `answer_seconds`, the connection is dropped;
+- a peer that still sends when it is refused is heard for a moment, so that it sees why (`lingering.py`);
 - beyond `connections`, a few more are heard, the newest ones: only probes of health are answered.
 """
 
@@ -21,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.errors import PROBLEM_JSON, BadRequest, Crowded, HeadTooLarge, Problem, RequestTimeout
 from service.gate import PROBES
+from service.lingering import Lingering
 from service.respond import send_problem
 from service.settings import default
 
@@ -64,7 +66,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
-        super().connection_made(transport)
+        self._lingering = Lingering(transport, self._peer_sends)
+        super().connection_made(self._lingering)  # type: ignore[arg-type]
         self._wait_for_head()
         if len(self.connections) > self.bounds.connections:
             self.app = _only_probes(self.app)
@@ -74,10 +77,15 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
+        self._lingering.end()
         self.bounds.heard.pop(self, None)
         self._got_head()
         self._got_through()
         super().connection_lost(exc)
+
+    def _peer_sends(self) -> bool:
+        """Whether it is in the middle of a request."""
+        return not self._in_head or self._without_progress > 0
 
     def drop(self) -> None:
         """End the connection now, whatever waits to be sent."""
@@ -88,6 +96,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and refuse what is over a bound."""
+        if self._lingering.lingering:
+            self._lingering.leave_out(len(data))
+            return
         self._without_progress += len(data)
         super().data_received(data)
         if self._without_progress > self.bounds.head_bytes and not self.transport.is_closing():

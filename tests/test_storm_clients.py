@@ -84,6 +84,7 @@ def test_64_clients_on_one_machine_admit_each_reading_once_and_score_as_one_clie
 
 
 IDS, IDS_A_BODY = 1_000_000, 10_000
+THREADS_MORE_MAX = 32  # of the pool, which grows as it is needed; there are more bodies than that
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,8 @@ def test_a_million_unknown_ids_are_refused_in_flat_memory(
         assert service.figure("limen_equipment") == 3
         assert service.client.get("/v1/equipment").json()["total"] == 3
         assert after.resident - before.resident < RESIDENT_MORE_MAX, (before, after)
-        assert (after.threads, after.descriptors) == (before.threads, before.descriptors)
+        assert after.threads - before.threads <= THREADS_MORE_MAX, (before, after)
+        assert after.descriptors == before.descriptors
         known["times"] = [time.replace("00:00:0", "00:01:0") for time in times]
         assert service.post(known)["rejected"] == 0
         service.end()

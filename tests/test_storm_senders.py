@@ -115,9 +115,6 @@ def test_others_are_served_while_hundreds_send_slowly_or_do_not_read(tmp_path: P
         assert after.peak - before.resident < RESIDENT_MORE_MAX, (before, after)
         assert service.post(columns("last", 0, 30))["rejected"] == 0
         service.end()
-    dropped = ended.pop("head dropped", 0)  # who still sends when the connection closes may see that, not the answer
-    assert dropped < SLOW / 2
-    expected = {"head 408": SLOW - dropped, "body 408": SLOW, "chunks 408": SLOW, "unread dropped": UNREAD}
-    assert ended == expected
-    assert len(took) >= 20
+    assert ended == {"head 408": SLOW, "body 408": SLOW, "chunks 408": SLOW, "unread dropped": UNREAD}
+    assert len(took) >= 3, "the others were not served meanwhile"
     assert "Traceback" not in said[0]
