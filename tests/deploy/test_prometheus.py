@@ -38,12 +38,12 @@ def promtool(*arguments: str | Path, text: bytes | None = None) -> str:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service with a model and a machine; its address."""
+    """A service with a model, a machine and a follower; its address."""
     folder = tmp_path_factory.mktemp("service")
     port = free_port()
     command = [sys.executable, "-m", "service", "serve", "--port", str(port), "--data-dir", str(folder / "data")]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "LIMEN_HISTORY": "true"})
     try:
         url = f"http://127.0.0.1:{port}"
         wait_for(f"{url}/health/live")

@@ -61,11 +61,12 @@ def post(url: str, equipment: str, first: int) -> None:
     assert answer.json()["scored"] + answer.json()["warming"] == COUNT
 
 
-def lag(url: str) -> int:
+def lag(url: str, unit: str = "records") -> float:
+    """How far the follower is behind."""
     text = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
-    found = re.search(r'^limen_follower_lag_records\{follower="history"\} (\S+)', text, re.MULTILINE)
+    found = re.search(rf'^limen_follower_lag_{unit}\{{follower="history"\}} (\S+)', text, re.MULTILINE)
     assert found, text
-    return int(float(found[1]))
+    return float(found[1])
 
 
 def gone(process_id: int) -> bool:
@@ -107,3 +108,22 @@ def test_a_follower_and_its_service_are_killed_and_every_reading_is_exported_onc
     table = pl.concat(pl.read_parquet(path) for path in tmp_path.glob("history/2026-09-21/*.parquet"))
     times = ((table["time"].dt.epoch("us") - MIDNIGHT) // MICROSECONDS).sort().to_list()
     assert times == list(range(-200, -200 + 3 * COUNT))
+
+
+@pytest.mark.prove
+def test_the_lag_of_a_follower_rises_while_it_is_stopped_and_falls_when_it_goes_on(tmp_path: Path) -> None:
+    with process(tmp_path, **VARIABLES) as (service, url):
+        post(url, "a", 0)
+        until(lambda: lag(url) == 0)
+        assert lag(url, "seconds") == 0
+        follower = follower_of(service.pid)
+        assert follower is not None
+        os.kill(follower, signal.SIGSTOP)
+        try:
+            for turn in (1, 2):  # the clock is that of the data
+                post(url, "a", turn * COUNT)
+                assert (lag(url), lag(url, "seconds")) == (turn, turn * COUNT)
+        finally:
+            os.kill(follower, signal.SIGCONT)
+        until(lambda: lag(url) == 0)
+        assert lag(url, "seconds") == 0
