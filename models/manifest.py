@@ -33,6 +33,7 @@ NAME_RULE = "letters, digits, '.', '_' or '-', and no '.json' at the end"
 VERSION_MAX = 1_000_000_000
 WARMUP_TICKS_MAX = 1_000_000
 INTERVAL_MAX = 366 * 86_400 * MICROSECONDS
+TOLERANCE, TOLERANCE_MAX = 0.5, 2.0  # of the interval; as a rule, and at most
 GAP_TICKS_MAX = 10_000  # each is gone through, one by one, where it did not come
 QUANTILE_LEVELS = (0.5, 0.9, 0.95, 0.99, 0.999)  # of the held-out scores, kept in the manifest
 ROUNDING = 1e-9  # that shares of the same rows may differ by
@@ -89,7 +90,10 @@ class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What `manifest.json` holds; times in microseconds."""
+    """What `manifest.json` holds; times in microseconds.
+
+    `tolerance` is relative: a machine that sends every interval times 1 + tolerance / 2, or divided by it, or anything
+    between, sends at the interval of the model."""
 
     format: int
     artifact_id: str
@@ -204,7 +208,8 @@ def _of_time(manifest: Manifest) -> Iterator[Rule]:
     yield 1 <= gap <= most, f"gap_reset is {gap} microseconds; expected 1 to {most}, {GAP_TICKS_MAX} intervals"
     ticks = manifest.warmup_ticks
     yield 1 <= ticks <= WARMUP_TICKS_MAX, f"warmup_ticks is {ticks}; expected 1 to {WARMUP_TICKS_MAX}"
-    yield 0 <= manifest.tolerance < np.inf, f"tolerance is {manifest.tolerance}; expected 0 or more"
+    tolerance = manifest.tolerance
+    yield 0 <= tolerance <= TOLERANCE_MAX, f"tolerance is {tolerance}; expected 0 to {TOLERANCE_MAX}"
 
 
 def _of_sensors(manifest: Manifest) -> Iterator[Rule]:

@@ -29,6 +29,7 @@ from models.manifest import (
     FORMAT,
     KIND,
     QUANTILE_LEVELS,
+    TOLERANCE,
     CalibrationRecord,
     FitRecord,
     Manifest,
@@ -57,6 +58,7 @@ class Options:
     blocks: int = 5
     name: str = "model"
     version: int = 1
+    tolerance: float = TOLERANCE  # of the interval, as in the manifest
     seed: int = 0  # kept in the manifest; the closed form draws nothing
 
 
@@ -274,7 +276,7 @@ def _manifest(
         sensors=tuple(Sensor(*values) for values in columns),
         equipment=detector.equipment,
         interval=detector.interval,
-        tolerance=0.5,
+        tolerance=options.tolerance,
         gap_reset=detector.gap_reset,
         warmup_ticks=detector.warmup,
         p=network.memory_size,

@@ -1,12 +1,14 @@
 """Whether machines send at the interval of their model: a count of steps at another pace, in arrays over slots.
 
-A step is the time between two neighbouring readings of a machine. One that is shorter than 0.8 or longer than 1.25
-intervals counts one up, any other one down, between 0 and 64. At 32 the machine has another interval than its model was
-trained at; back at 0 it has not. Readings that are lost or late now and then come nowhere near it.
+A step is the time between two neighbouring readings of a machine. One that is outside the tolerance of its model (of
+0.5: shorter than 1/1.25 or longer than 1.25 intervals) counts one up, any other one down, between 0 and 64. At 32 the
+machine has another interval than its model was trained at; back at 0 it has not. Readings that are lost or late now and
+then come nowhere near it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,21 +28,21 @@ OPEN_AT = 32
 COUNT_MAX = 64
 
 
-def off_pace(step: NDArray[np.int64], interval: int) -> Bools:
-    """Which steps (n,) are none of a machine that sends every `interval`.
+def off_pace(step: NDArray[np.int64], interval: int, tolerance: float) -> Bools:
+    """Which steps (n,) are none of a machine that sends every `interval`, half of `tolerance` more or less.
 
-    >>> off_pace(np.array([79, 80, 100, 125, 126, 1000]), 100).tolist()
+    >>> off_pace(np.array([79, 80, 100, 125, 126, 1000]), 100, 0.5).tolist()
     [True, False, False, False, True, True]
     """
-    shortest, longest = -(-4 * interval // 5), 5 * interval // 4
-    found: Bools = (step < shortest) | (step > longest)
+    most = 1 + tolerance / 2
+    found: Bools = (step < math.ceil(interval / most)) | (step > math.floor(interval * most))
     return found
 
 
-def count(columns: Columns, admitted: Admitted, interval: int) -> NDArray[np.int16] | None:
+def count(columns: Columns, admitted: Admitted, interval: int, tolerance: float) -> NDArray[np.int16] | None:
     """The count after each reading (n,), kept for the next ones; None where every machine keeps pace."""
     before = _time_before(columns, admitted)
-    off = off_pace(admitted.time - before, interval) & (before != NEVER)
+    off = off_pace(admitted.time - before, interval, tolerance) & (before != NEVER)
     entering = columns["off_pace"][admitted.machines]
     if not (off.any() or entering.any()):
         return None

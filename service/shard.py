@@ -293,7 +293,7 @@ class Shard:
     def follow_pace(self, bank: Bank, admitted: Admitted, historical: Bools) -> None:
         """Open and close the alarms of machines that send at another interval than their model's; before
         `follow_alarms`, by which the rows of the record count on."""
-        levels = pace.count(self.columns, admitted, bank.detector.interval)
+        levels = pace.count(self.columns, admitted, bank.detector.interval, bank.model.manifest.tolerance)
         if levels is None:
             return
         turns = pace.turning(self.columns, admitted, levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from models.contract import MICROSECONDS, DataError, Ints
 from models.exports.findings import EXAMPLES_MAX, plural
 from models.exports.series import Series
+from models.manifest import TOLERANCE
 
 INTERVAL_RATIO_MAX = 1.5  # between the intervals of machines that one model is trained on
+USUAL_SHARE = 0.75  # of the steps of a machine
 
 
 def usual_interval(series: Sequence[Series]) -> int:
@@ -36,6 +39,26 @@ def machine_intervals(series: Sequence[Series]) -> dict[str, int]:
         own.setdefault(one.equipment, []).append(one)
     intervals = {equipment: usual_interval(parts) for equipment, parts in own.items()}
     return {equipment: interval for equipment, interval in intervals.items() if interval}
+
+
+def usual_tolerance(series: Sequence[Series], interval: int) -> float:
+    """The tolerance of a manifest with which three of four steps of every machine keep the interval, TOLERANCE at
+    least. What is further off than machines of one model may be is a tick that did not come, or came twice."""
+    widest = 0.0
+    for steps in _steps(series).values():
+        off = np.maximum(steps / interval, interval / steps)
+        near = off[off <= INTERVAL_RATIO_MAX]
+        if len(near):
+            widest = max(widest, 2 * (float(np.quantile(near, USUAL_SHARE, method="higher")) - 1))
+    return max(TOLERANCE, math.ceil(round(1000 * widest, 6)) / 1000)
+
+
+def _steps(series: Sequence[Series]) -> dict[str, Ints]:
+    """The steps of each machine."""
+    own: dict[str, list[Ints]] = {}
+    for one in series:
+        own.setdefault(one.equipment, []).append(np.diff(one.time))
+    return {equipment: np.concatenate(steps) for equipment, steps in own.items()}
 
 
 def refuse_other_intervals(series: Sequence[Series], interval: int) -> None:

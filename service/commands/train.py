@@ -15,7 +15,7 @@ from models import artifact
 from models.contract import MICROSECONDS, ModelError
 from models.data import DataOptions, Recording, Series, read, segments
 from models.exports.findings import plural, some
-from models.exports.intervals import refuse_other_intervals
+from models.exports.intervals import refuse_other_intervals, usual_tolerance
 from models.exports.timestamps import rfc3339
 from models.gaps import gap_reset_ticks, on_grid
 from models.manifest import Manifest, Sensor
@@ -42,7 +42,8 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
         recording = read(data, data_options)
         refuse_other_intervals(recording.series, recording.interval)
         parts = normal_segments(recording, options)
-        options = replace(options, name=options.name or name_of(out), version=version)
+        tolerance = usual_tolerance(recording.series, recording.interval)
+        options = replace(options, name=options.name or name_of(out), version=version, tolerance=tolerance)
         used = sum(part.rows for part in parts)
         training = train(
             parts,

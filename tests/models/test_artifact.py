@@ -128,6 +128,8 @@ def test_a_changed_field_is_refused(folder: Path) -> None:
         ({"name": ""}, "name is ''"),
         ({"interval": 0}, "interval is 0"),
         ({"warmup_ticks": 0}, "warmup_ticks is 0"),
+        ({"tolerance": -0.1}, "tolerance is -0.1; expected 0 to 2.0"),
+        ({"tolerance": 1e308}, "tolerance is 1e\\+308; expected 0 to 2.0"),
         ({"requires": ["modes"]}, "requires modes"),
         ({"statistics": ["other"]}, "statistics are"),
         ({"version": 0}, "version is 0"),

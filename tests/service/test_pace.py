@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -114,6 +116,26 @@ def test_another_interval_is_reported_after_32_steps(interval: float) -> None:
     detail = views.equipment_detail(shard, "p")
     assert detail is not None
     assert (detail.interval_seconds, detail.observed_interval_seconds) == (1.0, interval)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "interval", "reported"),
+    [
+        (0.5, 1.25, False),
+        (0.5, 1.26, True),
+        (1.0, 1.5, False),
+        (1.0, 0.66, True),
+        (0.1, 1.05, False),
+        (0.1, 1.06, True),
+    ],
+)
+def test_the_tolerance_of_the_model_says_which_interval_is_another(
+    tolerance: float, interval: float, reported: bool
+) -> None:
+    manifest = msgspec.structs.replace(MODEL.manifest, tolerance=tolerance)
+    shard = fleet.shard(dataclasses.replace(MODEL, manifest=manifest))
+    take(shard, {"p": times_of([interval] * 40)})
+    assert bool(alarms(shard, "p")) is reported
 
 
 def test_holes_and_jitter_are_no_other_interval() -> None:

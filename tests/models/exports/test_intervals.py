@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.contract import DataError
-from models.exports.intervals import machine_intervals, refuse_other_intervals, usual_interval
+from models.exports.intervals import machine_intervals, refuse_other_intervals, usual_interval, usual_tolerance
 from models.exports.series import Series
 
 SECOND = 1_000_000
@@ -51,3 +51,17 @@ def test_intervals_that_differ_by_less_than_half_are_trained_together() -> None:
     refuse(machine("a", 1), machine("b", 1.5), machine("c", 1))
     refuse(machine("a", 1), machine("b", 60, ticks=1))
     refuse()
+
+
+def unsteady(name: str, seconds: tuple[float, ...]) -> Series:
+    """A machine whose steps are these, again and again."""
+    time = np.cumsum(np.tile(seconds, 50) * SECOND).astype(np.int64)
+    return Series(name, time, np.zeros((len(time), 1)), None, np.arange(len(time)), np.ones(len(time), bool))
+
+
+def test_the_tolerance_covers_the_steps_of_every_machine_but_not_ticks_that_did_not_come() -> None:
+    assert usual_tolerance([machine("a", 1)], SECOND) == 0.5
+    assert usual_tolerance([machine("a", 1, ticks=1)], 0) == 0.5
+    assert usual_tolerance([machine("a", 1), machine("b", 1.4)], SECOND) == pytest.approx(0.8, abs=0.002)
+    assert usual_tolerance([machine("a", 1), unsteady("b", (0.7, 1.0, 1.3))], SECOND) == 0.858, "2 (1 / 0.7 - 1)"
+    assert usual_tolerance([unsteady("holes", (1.0, 1.0, 2.0))], SECOND) == 0.5
