@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from models.manifest import valid_name
 from service.clock import ClockName, TimeSource
 from service.errors import shown
-from service.pairs import pairs_from
+from service.pairs import check_pattern, pairs_from
 
 PREFIX = "LIMEN_"
 CONFIG_VARIABLE = "LIMEN_CONFIG"  # the TOML file
@@ -225,6 +225,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split_pairs(cls, pairs: Any) -> Any:
         return pairs_from(pairs) if isinstance(pairs, str) else pairs
+
+    @field_validator("model_patterns", "time_source", "join")
+    @classmethod
+    def _check_patterns(cls, patterns: Any) -> Any:
+        for pattern in patterns:
+            check_pattern(pattern)
+        return patterns
 
     @field_validator("model_default")
     @classmethod

@@ -64,6 +64,10 @@ def test_patterns_keep_their_order(tmp_path):
         ("model_default = '../x'", "'../x' cannot be the name of a model"),
         ("model_patterns = {'*' = ''}", "'' cannot be the name of a model"),
         ("time_source = {'*' = 'sun'}", "setting time_source (in .*) is 'sun'; expected pairs such as plc-[*]=offset"),
+        ("join = ['press-*', 'pump[']", "in 'pump.' no '.' closes the '.' at character 5; .* expected name patterns"),
+        ("join = ['']", "a pattern is empty; expected name patterns separated by commas, such as press-"),
+        ("model_patterns = {'pump-[12' = 'pumps'}", "in 'pump-.12' no '.' closes the '.' at character 6"),
+        ("time_source = {'[!' = 'arrival'}", "in '.!' no '.' closes the '.' at character 1"),
         ("log_level = 'loud'", "is 'loud'; expected 'debug', 'info', 'warning' or 'error'"),
         ("clock = 'sun'", "is 'sun'; expected 'wall' or 'event'"),
         ("port = ", "is not TOML"),
@@ -125,6 +129,12 @@ def test_pairs_that_are_none_are_refused_with_the_variable_and_an_example(monkey
     assert sentence.endswith(
         """expected pairs such as pump-*=pumps, separated by commas, or JSON such as {"pump-*": "pumps"}"""
     )
+
+
+@pytest.mark.parametrize("pattern", ["pump[12]", "pump[!12]", "pump[]x]", "pump[!]]", "[[]1]", "]", "a]b", "[a][b]*"])
+def test_a_pattern_whose_sets_are_closed_is_taken(monkeypatch, pattern):
+    monkeypatch.setenv("LIMEN_JOIN", f"press-*, {pattern}")
+    assert load().join == ["press-*", pattern]
 
 
 def test_a_setting_given_as_an_option_is_named_as_one():
