@@ -19,12 +19,26 @@ from service.commands import options as o
 
 app = typer.Typer(
     name="limen",
-    help="Industrial anomaly detection with Linear Memory Networks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 app.add_typer(journal.app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        show_version()
+        raise typer.Exit
+
+
+@app.callback()
+def limen(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """Industrial anomaly detection with Linear Memory Networks."""
 
 
 def main() -> None:
@@ -206,7 +220,7 @@ def demo(
 
 @app.command(name="version")
 def show_version() -> None:
-    """Print the version."""
+    """Print the version; so does `limen --version`."""
     from importlib.metadata import version
 
     print(version("limen"))

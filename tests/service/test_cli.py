@@ -67,7 +67,7 @@ def test_the_defaults_of_train_are_those_of_the_model() -> None:
 
 
 def test_the_version_is_that_of_the_package() -> None:
-    assert limen("version").out == f"{version('limen')}\n"
+    assert limen("version").out == limen("--version").out == f"{version('limen')}\n"
 
 
 def test_the_module_is_the_command() -> None:
