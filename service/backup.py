@@ -75,6 +75,10 @@ def back_up(data_dir: Path, out: Path, told: Told = lambda stage, share: None) -
         raise BackupError(f"{out} is a backup already; choose another name, or make a folder for many")
     if path.exists():
         raise BackupError(f"{path} is there already; choose another name")
+    if path.resolve().is_relative_to(data_dir.resolve()):
+        raise BackupError(
+            f"{path} is in the data folder {data_dir} itself; choose a place outside, on another disk if any"
+        )
     make_folder(path.parent)
     staged = path.with_name(f".{path.name}{PARTIAL}")
     remove(staged)
@@ -159,9 +163,14 @@ def restore(
     """Put a backup into a data folder; what is there already is put aside with `force`, and its new place returned.
     BackupError or SettingsError, with nothing changed, where the backup is not whole or the folder is in use or not
     empty."""
-    if backup.is_file():
-        with unpacked(backup, data_dir) as folder:
-            return restore(folder, data_dir, force, told)
+    with _left_as_it_was(data_dir):
+        if backup.is_file():
+            with unpacked(backup, data_dir) as folder:
+                return _restore(folder, data_dir, force, told)
+        return _restore(backup, data_dir, force, told)
+
+
+def _restore(backup: Path, data_dir: Path, force: bool, told: Told) -> tuple[Contents, Path | None]:
     contents = read_contents(backup)
     for name, wanted in contents.files.items():
         if not (backup / name).is_file() or _copied(backup / name) != wanted:
@@ -181,6 +190,23 @@ def restore(
             remove(data_dir / INCOMING)
             raise
         return contents, _put_in_place(data_dir, in_the_way)
+
+
+@contextlib.contextmanager
+def _left_as_it_was(data_dir: Path) -> Iterator[None]:
+    """Where the block fails, the folder and its lock are gone again if they were not there before."""
+    lock = data_dir / LOCK
+    had_lock = lock.exists()
+    absent = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # a folder that holds anything stays
+            if not had_lock:
+                lock.unlink(missing_ok=True)
+            for folder in absent:
+                folder.rmdir()
+        raise
 
 
 def read_contents(backup: Path) -> Contents:

@@ -181,11 +181,12 @@ def restore(
     backup: Annotated[Path, typer.Argument(help="Folder or .tar of a backup.", show_default=False)],
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Data folder; no service may use it.")],
     force: Annotated[bool, typer.Option("--force", help="Put aside what is in the data folder.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="TOML file of settings, to compare with.")] = None,
 ) -> None:
     """Put a backup into a data folder, verified before anything is touched; `limen serve` goes on from there."""
     from service.commands import restore as command
 
-    command.run(backup, data_dir, force)
+    command.run(backup, data_dir, force, config)
 
 
 @app.command()

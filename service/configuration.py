@@ -75,18 +75,28 @@ def _detail(record: Record, kind: type[Detail]) -> Detail:
 
 def configured(settings: Settings, view: View, engine: str) -> Configuration:
     """What is true now."""
-    facts = {**that_change_scores(settings), "program": version("limen"), "engine": engine}
+    facts = facts_of(settings, engine)
     models = {name: ActiveModel(model.version, model.artifact_id) for name, model in view.active.items()}
     return Configuration(facts, models, settings.model_default or view.index.default)
 
 
+def facts_of(settings: Settings, engine: str) -> dict[str, Any]:
+    """Settings that change scores, program and engine, as a `settings` record has them."""
+    return {**that_change_scores(settings), "program": version("limen"), "engine": engine}
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """(before, now) of what is new or another."""
+    return {
+        name: (before.get(name), now.get(name))
+        for name in sorted(before.keys() | now.keys())
+        if not _same(before.get(name), now.get(name))
+    }
+
+
 def changes(before: Configuration, now: Configuration) -> Iterator[Change]:
     """The records that lead from one configuration to another."""
-    changed = {
-        name: (before.settings.get(name), now.settings.get(name))
-        for name in sorted(before.settings.keys() | now.settings.keys())
-        if not _same(before.settings.get(name), now.settings.get(name))
-    }
+    changed = differing(before.settings, now.settings)
     if changed:
         yield "settings", _plain(SettingsChange(settings=now.settings, changed=changed))
     names = sorted(before.models.keys() | now.models.keys())

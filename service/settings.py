@@ -295,6 +295,12 @@ def load(config: Path | None = None, **given: Any) -> Settings:
         raise SettingsError("; ".join(_sentences(error, given, from_file, config))) from None
 
 
+def config_file(given: Path | None) -> Path | None:
+    """The TOML file: the one that is `given`, else that of the environment."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return given or (Path(named) if named else None)
+
+
 def read_toml(config: Path) -> dict[str, Any]:
     """The settings in a TOML file."""
     try:

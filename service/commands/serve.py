@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ from service import serve, settings
 
 def run(model: Path | None, config: Path | None, given: dict[str, Any]) -> None:
     """Serve. SettingsError, ModelError or RegistryError where it cannot; else the exit status of the service."""
-    if config is None and (named := os.environ.get(settings.CONFIG_VARIABLE)):
-        config = Path(named)
     if model is not None:
         given = {**given, "model": model}
-    if status := serve.serve(settings.load(config, **given)):
+    if status := serve.serve(settings.load(settings.config_file(config), **given)):
         raise typer.Exit(status)

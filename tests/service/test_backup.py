@@ -18,14 +18,12 @@ import httpx
 import pytest
 
 from service import backup as module
-from service import journal, journal_reader
-from service.backup import BackupError, back_up, read_contents, restore
+from service.backup import back_up, restore
 from service.journal_reader import JournalFile
 from service.lifecycle import Service
-from service.lock import check_restored, locked
-from service.settings import JOURNAL, SettingsError
+from service.settings import JOURNAL
 from service.verification import verify
-from tests.service.commandline import ROOT, limen, process, refused
+from tests.service.commandline import ROOT, limen, refused
 from tests.service.followers.test_history_export import Plant
 from tests.service.running import columns, run, settings
 
@@ -52,6 +50,11 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data(once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(once, tmp_path / "data")
+
+
+@pytest.fixture(scope="module")
+def backup(once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return back_up(once, tmp_path_factory.mktemp("backups") / "backup")[0]
 
 
 def test_after_a_restore_the_history_begins_anew_with_what_the_journal_has(tmp_path: Path) -> None:
@@ -155,6 +158,15 @@ def test_a_backup_is_not_put_into_another(data: Path, backup: Path) -> None:
     assert state(backup) == before
 
 
+def test_a_backup_is_not_put_into_the_data_folder_that_it_is_of(data: Path, tmp_path: Path) -> None:
+    before = state(data)
+    (tmp_path / "link").symlink_to(data)
+    for out in (data, data / "backup", data / "deep" / "one.tar", tmp_path / "link" / "backup"):
+        refused(limen("backup", data, "--out", out), f"is in the data folder {data} itself")
+    assert state(data) == before
+    assert not (data / "deep").exists()
+
+
 def test_a_folder_that_holds_nothing_is_refused(tmp_path: Path) -> None:
     refused(limen("backup", tmp_path, "--out", tmp_path / "backup"), "is no data folder")
     refused(limen("restore", tmp_path, "--data-dir", tmp_path / "data"), "is no backup: backup.json cannot be read")
@@ -234,47 +246,6 @@ def test_killed_it_leaves_no_half_backup_and_the_next_one_is_made(data: Path, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "data"]
 
 
-# -- the way back ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def backup(once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return back_up(once, tmp_path_factory.mktemp("backups") / "backup")[0]
-
-
-def test_a_folder_that_is_in_use_is_refused(backup: Path, data: Path) -> None:
-    before = state(data)
-    with locked(data):
-        refused(limen("restore", backup, "--data-dir", data, "--force"), "is in use by process")
-    assert state(data).keys() - {"lock"} == before.keys() - {"lock"}
-
-
-def test_a_folder_that_is_not_empty_is_put_aside_by_force_only(backup: Path, data: Path) -> None:
-    (data / "models" / "index.json").write_text("{}")
-    before = {name: content for name, content in state(data).items() if name != "lock"}
-    refused(limen("restore", backup, "--data-dir", data), "is not empty (journal, models, snapshots); --force puts")
-    assert {name: content for name, content in state(data).items() if name != "lock"} == before
-    done = limen("restore", backup, "--data-dir", data, "--force")
-    assert done.status == 0, done
-    (aside,) = data.glob("replaced-*")
-    assert state(aside) == before
-    assert f"is in {aside}" in done.err
-    for name in read_contents(backup).files:
-        assert (data / name).read_bytes() == (backup / name).read_bytes()
-    assert {path.name for path in data.iterdir()} == {"journal", "lock", "models", "snapshots", aside.name}
-
-
-def test_a_backup_may_be_one_file(data: Path, backup: Path, tmp_path: Path) -> None:
-    done = limen("backup", data, "--out", tmp_path / "one.tar")
-    assert done.status == 0, done
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "one.tar"]
-    assert limen("restore", tmp_path / "one.tar", "--data-dir", tmp_path / "new").status == 0
-    assert state(tmp_path / "new").keys() - {"lock"} == read_contents(backup).files.keys()
-    assert verify(tmp_path / "new").damage == []
-    refused(limen("restore", tmp_path / "one.tar", "--data-dir", tmp_path / "new"), "is not empty")
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {"journal", "lock", "models", "snapshots"}
-
-
 def test_a_full_disk_leaves_no_half_file(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
@@ -282,111 +253,3 @@ def test_a_full_disk_leaves_no_half_file(data: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr(tarfile.TarFile, "add", full)
     refused(limen("backup", data, "--out", tmp_path / "one.tar"), "No space left on device")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
-@pytest.mark.parametrize("name", ["../outside", "/outside", "link", "cut off", "no tar"])
-def test_a_file_that_is_no_backup_is_refused(data: Path, tmp_path: Path, name: str) -> None:
-    path = tmp_path / "one.tar"
-    back_up(data, path)
-    if name == "cut off":
-        path.write_bytes(path.read_bytes()[:30_000])
-    elif name == "no tar":
-        path.write_bytes(b"no tar file" * 1000)
-    else:
-        with tarfile.open(path, "a") as archive:
-            member = tarfile.TarInfo(name)
-            member.type = tarfile.SYMTYPE if name == "link" else tarfile.REGTYPE
-            archive.addfile(member)
-    done = limen("restore", path, "--data-dir", tmp_path / "new")
-    assert done.status == 1, done
-    assert "limen: error: " in done.err
-    assert not list((tmp_path / "new").iterdir())
-    assert not (tmp_path / "outside").exists()
-
-
-def test_a_backup_of_an_older_schema_is_restored_and_brought_up_to_date_by_the_start(
-    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    migrations = tmp_path / "migrations"
-    migrations.mkdir()
-    newer = journal.SCHEMA + 1
-    (migrations / f"{newer:04d}.sql").write_text("CREATE TABLE another (name TEXT);")
-    monkeypatch.setattr(journal, "MIGRATIONS", migrations)
-    for of in (journal, journal_reader):
-        monkeypatch.setattr(of, "SCHEMA", newer)
-    restore(backup, tmp_path / "data")
-
-    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
-        assert (await client.post("/v1/readings", json=columns("p1", 60, 10))).json()["received"] == 10
-
-    run(settings(tmp_path / "data", model=None), scenario)
-    report = verify(tmp_path / "data")
-    assert (report.damage, report.readings) == ([], 190)
-    refused(limen("backup", backup, "--out", tmp_path / "no"), f"limen serve brings it to {newer} at its start")
-
-
-def damaged(backup: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(backup, tmp_path / "damaged")
-
-
-@pytest.mark.parametrize("name", [JOURNAL, "models/index.json", "models/pumps/1/model.safetensors"])
-@pytest.mark.parametrize("gone", [False, True])
-def test_a_backup_with_a_damaged_file_touches_nothing(backup: Path, tmp_path: Path, name: str, gone: bool) -> None:
-    copy = damaged(backup, tmp_path)
-    content = bytearray((copy / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (copy / name).write_bytes(content)
-    if gone:
-        (copy / name).unlink()
-    refused(limen("restore", copy, "--data-dir", tmp_path / "new"), name, "missing or damaged")
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected"),
-    [
-        ('"format": 1', '"format": 9', "has format 9; this program reads format 1"),
-        ('"first": 1', '"first": "x"', "is no backup"),
-        ('"models/index.json"', '"../index.json"', "which is outside the backup"),
-        ("{", "[", "is no backup"),
-    ],
-)
-def test_contents_that_cannot_be_used_are_refused(
-    backup: Path, tmp_path: Path, old: str, new: str, expected: str
-) -> None:
-    copy = damaged(backup, tmp_path)
-    path = copy / "backup.json"
-    path.write_text(path.read_text().replace(old, new, 1))
-    refused(limen("restore", copy, "--data-dir", tmp_path / "new"), expected)
-
-
-def test_a_file_that_changes_while_it_is_restored_is_noticed(
-    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_copy", lambda source, target: module.Copied(0, ""))
-    with pytest.raises(BackupError, match="changed while it was restored"):
-        restore(backup, tmp_path / "new")
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
-
-
-def test_a_restore_that_was_cut_off_does_not_start_and_is_done_again(backup: Path, data: Path) -> None:
-    rename, renamed = Path.rename, []
-
-    def cut_off(self: Path, target: Path) -> Path:
-        renamed.append(self)
-        if len(renamed) == 4:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "rename", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            restore(backup, data, force=True)
-    with pytest.raises(SettingsError, match="a restore that was cut off"):
-        check_restored(data)
-    done = process("serve", "--data-dir", data, "--port", 0)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith("run limen restore again, with --force")
-    restore(backup, data, force=True)
-    check_restored(data)
-    assert verify(data).damage == []
