@@ -216,16 +216,21 @@ def _troubled(row: Row, trouble: str, after_gap: bool = False) -> Examined:
 
 
 def _page(connection: sqlite3.Connection, first: int) -> list[Row]:
-    """Rows of some records from `first` on, read in one go; none where there is no more."""
+    """Rows of some records from `first` on, read in one go; none where there is no more. Those before a place that
+    cannot be read are found, too."""
     query = "SELECT sequence, kind, version, received_at, engine, checksum, payload FROM record"
     connection.text_factory = lambda text: text.decode(errors="replace")  # what is damaged does not match its checksum
     page, size = [], 0
     with closing(
         connection.execute(f"{query} WHERE sequence >= ? ORDER BY sequence LIMIT ?", (first, READ_RECORDS))
     ) as rows:
-        for row in rows:
-            page.append(row)
-            size += len(row[-1] or b"")
-            if size >= READ_BYTES:
-                break
+        try:
+            for row in rows:
+                page.append(row)
+                size += len(row[-1] or b"")
+                if size >= READ_BYTES:
+                    break
+        except sqlite3.DatabaseError:
+            if not page:
+                raise
     return page

@@ -18,14 +18,18 @@ DataFolder = Annotated[Path, typer.Argument(help="Data folder of the service.", 
 def export(
     data_dir: DataFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder for the Parquet files.")],
-    start: Annotated[str, typer.Option("--from", help="First time, such as 2026-11-24T00:00:00Z.")] = "",
-    stop: Annotated[str, typer.Option("--to", help="Time before which to end.")] = "",
+    start: Annotated[
+        str, typer.Option("--from", help="First time of readings, such as 2026-11-24T00:00:00Z, or first record.")
+    ] = "",
+    stop: Annotated[str, typer.Option("--to", help="Time before which to end, or number of the last record.")] = "",
     equipment: Annotated[list[str] | None, typer.Option("--equipment", help="Machine to export (repeatable).")] = None,
 ) -> None:
-    """Export readings and their results as Parquet, which `limen train` reads; the service may be running."""
+    """Export readings and their results as Parquet, which `limen train` reads; the service may be running. Exit status
+    1 where records are damaged: they are named, and all others exported."""
     from service.commands import journal_export as command
+    from service.commands.span import span
 
-    command.run(data_dir, out, start, stop, equipment or [])
+    command.run(data_dir, out, span(start, stop), equipment or [])
 
 
 @app.command()
@@ -39,8 +43,12 @@ def verify(data_dir: DataFolder, as_json: o.Json = False) -> None:
 @app.command()
 def inspect(
     data_dir: DataFolder,
-    first: Annotated[int | None, typer.Option("--from", min=1, help="First record to list.")] = None,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="Last record to list.")] = None,
+    start: Annotated[
+        str, typer.Option("--from", help="First record to list, by number or the time that it came in.")
+    ] = "",
+    stop: Annotated[
+        str, typer.Option("--to", help="Number of the last record to list, or the time before which it came in.")
+    ] = "",
     equipment: Annotated[
         list[str] | None, typer.Option("--equipment", help="Machine whose readings to list (repeatable).")
     ] = None,
@@ -51,5 +59,6 @@ def inspect(
 ) -> None:
     """Say what a journal holds; with one of these options, list its records, or the readings of a machine."""
     from service.commands import journal_inspect as command
+    from service.commands.span import span
 
-    command.run(data_dir, command.Chosen(first, last, equipment or [], kind or []), as_json)
+    command.run(data_dir, command.Chosen(span(start, stop), equipment or [], kind or []), as_json)

@@ -11,15 +11,15 @@ import numpy as np
 
 from models.exports.findings import plural
 from service import history, snapshot
-from service.history import Part, Source
-from service.ingest.times import TimeRefused, parse_time
+from service.commands.span import Span
+from service.history import DAY, Part, Source
 from service.journal import JournalError
 from service.journal_reader import JournalFile
 from service.records import Record
 from service.settings import JOURNAL, MODELS, SNAPSHOTS
 
 BUFFER_BYTES = 128 * 1024 * 1024  # of readings that are held before they are written
-EVER = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+TOLD_MAX = 20  # records that are named
 
 
 @dataclass(slots=True)
@@ -29,8 +29,7 @@ class Export:
     out: Path
     sources: dict[str, Source]
     ids: dict[int, str]
-    start: int
-    stop: int
+    span: Span
     equipment: frozenset[str]
     rows: int = 0
     left_out: int = 0
@@ -41,6 +40,8 @@ class Export:
     def take(self, record: Record) -> None:
         """The readings of a record."""
         self.ids.update(record.registered)
+        if record.sequence < self.span.first:
+            return
         for part in self._wanted(record):
             if part.readings.artifact_id not in self.sources:
                 self.left_out += len(part.readings.time)
@@ -52,7 +53,7 @@ class Export:
 
     def _wanted(self, record: Record) -> Iterator[Part]:
         for readings in record.readings:
-            own = (readings.time >= self.start) & (readings.time < self.stop)
+            own = (readings.time >= self.span.start) & (readings.time < self.span.stop)
             if self.equipment:
                 own &= np.array([self.ids.get(int(slot)) in self.equipment for slot in readings.slot], np.bool_)
             if own.any():
@@ -70,27 +71,47 @@ class Export:
         self._bytes = 0
 
 
-def run(data_dir: Path, out: Path, start: str, stop: str, equipment: Sequence[str]) -> None:
-    """Export what the journal of a data folder holds. JournalError where there is none or nothing fits."""
+def run(data_dir: Path, out: Path, span: Span, equipment: Sequence[str]) -> None:
+    """Export what the journal of a data folder holds. JournalError where there is none, nothing fits, or records are
+    damaged: what is whole is exported all the same."""
     reader = JournalFile(data_dir / JOURNAL)
     export = Export(
         out, history.sources(data_dir / MODELS), snapshot.newest_ids(data_dir / SNAPSHOTS),
-        _time("--from", start, EVER[0]), _time("--to", stop, EVER[1]), frozenset(equipment),
+        span, frozenset(equipment),
     )  # fmt: skip
-    for record in reader.read():
-        export.take(record)
+    troubles = take_whole(export, reader)
     export.flush()
+    if export.rows:
+        print(f"{export.rows:,} readings in {plural(len(export.files), 'file')} in {out}")
+    if export.left_out:
+        print(f"{export.left_out:,} readings left out: their model or the name of their machine is not known any more")
+    if troubles:
+        more = f" and {len(troubles) - TOLD_MAX} more" if len(troubles) > TOLD_MAX else ""
+        raise JournalError(f"not all could be exported: {'; '.join(troubles[:TOLD_MAX])}{more}")
     if unknown := export.equipment - set(export.ids.values()):
         raise JournalError(f"--equipment names {', '.join(sorted(unknown))}, of which the journal knows nothing")
     if not export.rows:
         raise JournalError(f"the journal of {data_dir} holds no reading that was asked for")
-    print(f"{export.rows:,} readings in {plural(len(export.files), 'file')} in {out}")
-    if export.left_out:
-        print(f"{export.left_out:,} readings left out: their model or the name of their machine is not known any more")
 
 
-def _time(option: str, text: str, otherwise: int) -> int:
+def _day(received_at: int) -> str:
+    return history.day_name(received_at // DAY)
+
+
+def take_whole(export: Export, journal: JournalFile) -> list[str]:
+    """Take the records that are whole; a sentence on what is not, with the day when the record before it came in."""
+    troubles: list[str] = []
+    before, place = 0, ""
     try:
-        return parse_time(text) if text else otherwise
-    except TimeRefused as error:
-        raise JournalError(f"{option} {error}") from None
+        for found in journal.examine():
+            lost = (before + 1, found.sequence - 1) if found.after_gap else (found.sequence, found.sequence)
+            if lost[0] > export.span.last:
+                break
+            if found.record is None and lost[1] >= export.span.first:
+                troubles.append(f"{found.trouble}{place}")
+            if found.record is not None:
+                export.take(found.record)
+                before, place = found.sequence, f" (after record {found.sequence} of {_day(found.received_at)})"
+    except JournalError as error:
+        troubles.append(f"{error}{place}")
+    return troubles

@@ -15,6 +15,7 @@ import numpy as np
 from models.contract import MICROSECONDS
 from service import configuration, snapshot
 from service.commands.console import facts, progress
+from service.commands.span import EVERYTHING, Span
 from service.ingest.times import time_texts
 from service.journal_reader import Examined, JournalError, JournalFile
 from service.records import KINDS, ModelReadings, Record
@@ -28,16 +29,16 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What to list: records by number and kind, readings by machine. Nothing chosen: a summary of all."""
+    """What to list: records by number, the time that they came in, and kind; readings by machine. Nothing chosen: a
+    summary of all."""
 
-    first: int | None = None
-    last: int | None = None
+    span: Span = EVERYTHING
     equipment: Sequence[str] = ()
     kinds: Sequence[str] = ()
 
     @property
     def anything(self) -> bool:
-        return bool(self.first or self.last or self.equipment or self.kinds)
+        return bool(self.span != EVERYTHING or self.equipment or self.kinds)
 
 
 def run(data_dir: Path, chosen: Chosen, as_json: bool) -> None:
@@ -152,16 +153,18 @@ def _span(so_far: list[int], more: list[int]) -> list[int]:
 def listed(journal: JournalFile, chosen: Chosen, names: dict[int, str]) -> Iterator[Line]:
     """A line for each record, or for each reading of the machines that were chosen; with these, what else changed their
     scores. `names` are those of slots that were met before the oldest record."""
-    wanted = set(chosen.equipment)
+    wanted, span = set(chosen.equipment), chosen.span
     for found in journal.examine():
         if found.record is not None:
             names.update(found.record.registered)
-        if found.sequence < (chosen.first or 0) or (chosen.kinds and found.kind not in chosen.kinds):
+        if found.sequence < span.first or (chosen.kinds and found.kind not in chosen.kinds):
             continue
-        if chosen.last is not None and found.sequence > chosen.last:
+        if found.sequence > span.last:
             break
         if found.record is None:
             yield {"sequence": found.sequence, "kind": found.kind, "damage": found.trouble}
+        elif not span.has_time(found.received_at):
+            continue
         elif wanted:
             yield from machine_lines(found.record, wanted, names)
         else:

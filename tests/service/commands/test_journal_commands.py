@@ -181,6 +181,21 @@ def test_records_one_by_one(folder: Path) -> None:
     assert json.loads(only)["kind"] == "settings"
 
 
+def test_records_by_the_time_that_they_came_in(folder: Path) -> None:
+    def records(*words: object) -> list[dict[str, Any]]:
+        done = limen("journal", "inspect", folder, "--json", *words)
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    every = records("--from", 1)
+    moment = every[3]["received"]
+    earlier = [line for line in every if line["received"] < moment]
+    assert earlier
+    assert records("--to", moment) == earlier
+    assert records("--from", moment) == every[len(earlier) :]
+    assert records("--from", moment, "--to", 4) == every[len(earlier) : 4]
+    refused(limen("journal", "inspect", folder, "--from", "now"), "--from is 'now'; expected a time with a zone")
+
+
 def test_the_readings_of_a_machine_with_what_changed_its_scores(folder: Path) -> None:
     lines = [
         json.loads(line) for line in limen("journal", "inspect", folder, "--equipment", "p1", "--json").out.splitlines()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,7 @@ from service.commands import train
 from service.commands.stream import Machine
 from service.ingest.times import time_texts
 from service.lifecycle import Service
+from service.settings import JOURNAL
 from tests.builders import SMALL
 from tests.service.commandline import limen, refused
 from tests.service.commands.recordings import FAULT, SECOND, machine, write_csv
@@ -104,8 +107,71 @@ def test_a_machine_and_a_time_can_be_chosen(data: Path, tmp_path: Path) -> None:
     assert {file.parent.name: pl.read_parquet(file).height for file in files} == {"2026-09-21": 10, "2026-09-22": 5}
 
 
+def test_records_can_be_chosen_by_their_numbers(data: Path, tmp_path: Path) -> None:
+    sequences = pl.concat(pl.read_parquet(file) for file in exported(data, tmp_path / "all"))["sequence"]
+    first, last = int(sequences.min()) + 2, int(sequences.max()) - 1  # type: ignore[arg-type]
+    files = exported(data, tmp_path / "some", "--from", str(first), "--to", str(last))
+    table = pl.concat(pl.read_parquet(file) for file in files)
+    assert set(table["sequence"]) == set(range(first, last + 1))
+    assert set(table["equipment"]) == {"pump-1", "pump-2"}, "met for the first time in a record before"
+
+
+def spoilt(data: Path, folder: Path, statement: str) -> Path:
+    """A copy of a data folder without its snapshots, whose journal was damaged."""
+    copy = shutil.copytree(data, folder)
+    shutil.rmtree(copy / "snapshots")
+    connection = sqlite3.connect(copy / JOURNAL)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("statement", "sentence"),
+    [
+        ("UPDATE record SET received_at = 3 WHERE sequence = 5", "record 5 does not match its checksum; it is damaged"),
+        ("DELETE FROM record WHERE sequence = 5", "record 5 is missing; the next one there is 6"),
+    ],
+)
+def test_of_a_damaged_journal_what_is_whole_is_exported_and_the_rest_named(
+    data: Path, tmp_path: Path, statement: str, sentence: str
+) -> None:
+    whole = pl.concat(pl.read_parquet(file) for file in exported(data, tmp_path / "whole"))
+    copy = spoilt(data, tmp_path / "copy", statement)
+    done = limen("journal", "export", copy, "--out", tmp_path / "out")
+    assert done.status == 1
+    assert done.err.startswith(f"limen: error: not all could be exported: {sentence} (after record 4 of 2")
+    table = pl.concat(pl.read_parquet(file) for file in sorted((tmp_path / "out").glob("*/*.parquet")))
+    assert done.out.startswith(f"{table.height} readings in ")
+    assert 0 < table.height < whole.height
+    keys = ["equipment", "time"]
+    assert table.sort(keys).equals(whole.filter(pl.col("sequence") != 5).sort(keys))
+    assert exported(copy, tmp_path / "later", "--from", "6")
+    assert limen("journal", "export", copy, "--out", tmp_path / "later", "--from", "5").status == 1
+
+
+def test_a_file_that_is_damaged_itself_is_exported_as_far_as_it_can_be_read(data: Path, tmp_path: Path) -> None:
+    copy = spoilt(data, tmp_path / "copy", "PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray((copy / JOURNAL).read_bytes())
+    (page,) = sqlite3.connect(copy / JOURNAL).execute("PRAGMA page_size").fetchone()
+    for start in range(len(content) // 2 // page * page, len(content), page):
+        content[start : start + 64] = bytes(64)
+    (copy / JOURNAL).write_bytes(content)
+    done = limen("journal", "export", copy, "--out", tmp_path / "out")
+    assert done.status == 1
+    assert "limen: error: not all could be exported: " in done.err
+    files = sorted((tmp_path / "out").glob("*/*.parquet"))
+    assert sum(pl.read_parquet(file).height for file in files) > 0
+
+
 def test_what_cannot_be_exported_is_refused_in_a_sentence(data: Path, tmp_path: Path) -> None:
     refused(limen("journal", "export", tmp_path, "--out", tmp_path), "there is no journal at")
     refused(limen("journal", "export", data, "--out", tmp_path, "--equipment", "fan"), "names fan")
-    refused(limen("journal", "export", data, "--out", tmp_path, "--from", "yesterday"), "--from is 'yesterday'")
+    refused(
+        limen("journal", "export", data, "--out", tmp_path, "--from", "yesterday"),
+        "--from is 'yesterday'",
+        "or the number",
+    )
+    refused(limen("journal", "export", data, "--out", tmp_path, "--from", "0"), "--from is record 0; expected a number")
     refused(limen("journal", "export", data, "--out", tmp_path, "--to", "2020-01-01T00:00:00Z"), "holds no reading")
