@@ -1,12 +1,15 @@
-"""What a request is told that no route answers: the address that was probably meant, the methods that there are."""
+"""What a request is told that no route answers as it is: the address that was probably meant, the methods and the query
+parameters that there are."""
 
 from __future__ import annotations
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.routing import Match
 from starlette.types import Scope
 
-from service.errors import shown
+from service.errors import Invalid, plain, shown
+
+VERSIONED = "/v1/"  # addresses that read their parameters; probes and pages may be given any
 
 
 def no_address(app: FastAPI, scope: Scope) -> str:
@@ -33,3 +36,14 @@ def methods(app: FastAPI, scope: Scope) -> list[str]:
         if match != Match.NONE:
             found |= set(getattr(route, "methods", None) or ())
     return sorted(found)
+
+
+def check_parameters(request: Request) -> None:
+    """Invalid where a query parameter is none of the address: it would have no effect, and nobody would notice."""
+    if not request.url.path.startswith(VERSIONED):
+        return
+    known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            expected = f"expected {', '.join(known)}" if known else "this address takes none"
+            raise Invalid(f"query parameter {shown(name)} is not known here; {expected}", field=plain(name))

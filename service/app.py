@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from service import announce, openapi, reference, score_history, views
-from service.addresses import no_address, wrong_method
+from service.addresses import check_parameters, no_address, wrong_method
 from service.alarms import Kind
 from service.body import JSON_TYPES, BodyReader, check_type
 from service.errors import (
@@ -83,6 +83,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
         redoc_url=None,
         separate_input_output_schemas=False,
         redirect_slashes=False,
+        dependencies=[Depends(check_parameters)],
     )
     app.state.service = service
     app.router.routes.append(Route(READINGS_ROUTE, ReadingsRoute(service), methods=["POST"], include_in_schema=False))
@@ -200,7 +201,7 @@ def _alarm_routes(app: FastAPI, service: Service) -> None:
 def _model_routes(app: FastAPI, service: Service) -> None:
     settings = service.settings
 
-    @app.get(MODELS_ROUTE, tags=["models"], summary="List models", responses=answers(views.ModelList))
+    @app.get(MODELS_ROUTE, tags=["models"], summary="List models", responses=answers(views.ModelList, 422))
     async def list_models() -> Response:
         return _answer(views.model_list(service.registry))
 
