@@ -26,6 +26,7 @@ from models.state import State, Ticks
 from models.waves import Waves
 
 COAST_TICKS_MAX = 64  # ticks that did not come, beyond which what is expected is no less certain
+BLOCK = 64  # rows of a triangular matrix that are solved at once
 Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
 
 
@@ -298,8 +299,8 @@ class Detector:
         """(k, live, live): residuals after 1 to k ticks that did not come, times this, are as if one tick ahead.
 
         With e the residual one tick ahead, S its covariance, W = W_mo, A = W_hm and F = W_mm + A W, the error k ticks
-        further ahead has covariance P_k = S + sum over j < k of (W F^j A) S (W F^j A)^T; the factor is
-        (chol(S) chol(P_k)^-1)^T. The identity for networks whose functional part is not.
+        further ahead has covariance P_k = S + sum over j < k of (W F^j A) S (W F^j A)^T = S + W Q_k W^T; the factor
+        is (chol(S) chol(P_k)^-1)^T. The identity for networks whose functional part is not.
         """
         live, network = len(self.live), self.network
         ticks = max(self.gap_reset // self.interval, 1)
@@ -309,9 +310,26 @@ class Detector:
         closed = network.W_mm.astype(np.float64) + A @ W
         S = np.linalg.inv(self.scoring.precision.astype(np.float64))
         S = (S + S.T) / 2
-        near, P, effect, factors = np.linalg.cholesky(S), S.copy(), A, []
+        near, Q, effect, factors = np.linalg.cholesky(S), np.zeros((len(A), len(A))), A, []
         for _ in range(min(ticks, COAST_TICKS_MAX)):
-            P = P + (W @ effect) @ S @ (W @ effect).T
-            factors.append(np.linalg.solve(np.linalg.cholesky(P).T, near.T))
+            Q = Q + effect @ S @ effect.T
+            factors.append(_solve_upper(np.linalg.cholesky(S + W @ Q @ W.T).T, near.T))
             effect = closed @ effect
         return np.ascontiguousarray(factors, np.float32)
+
+
+def _solve_upper(U: Floats, B: Floats) -> Floats:
+    """The X of U X = B, all of them upper triangular, block by block from the last rows: a third of the work of a
+    product of two whole matrices.
+
+    >>> _solve_upper(np.array([[2.0, 1.0], [0.0, 4.0]]), np.array([[2.0, 3.0], [0.0, 8.0]]))
+    array([[1. , 0.5],
+           [0. , 2. ]])
+    """
+    X, n = np.zeros_like(B), len(U)
+    for start in reversed(range(0, n, BLOCK)):
+        end = min(start + BLOCK, n)
+        X[start:end, start:] = B[start:end, start:]
+        X[start:end, end:] -= U[start:end, end:] @ X[end:, end:]
+        X[start:end, start:] = np.linalg.solve(U[start:end, start:end], X[start:end, start:])
+    return X

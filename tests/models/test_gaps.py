@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from models.backfill import score_series
 from models.contract import Bools, Floats, Ints
-from models.detector import Detector
+from models.detector import BLOCK, Detector
 from models.gaps import on_grid, skipped_ticks
 from tests.builders import process, random_detector, trained
 
@@ -111,3 +111,14 @@ def test_the_promise_is_kept_where_one_row_in_seven_does_not_come() -> None:
     when = np.flatnonzero(kept) * SECOND
     score = score_series(detector, "machine", when, x[kept]).score
     assert np.nanmean(score[np.isfinite(score)] >= 1) <= 0.01
+
+
+def test_the_factors_of_many_sensors_are_those_of_the_definition() -> None:
+    """(chol(S) chol(P_k)^-1)^T, for more sensors than are solved at once."""
+    detector = random_detector(1, sensors=2 * BLOCK + 9)
+    S = np.linalg.inv(detector.scoring.precision.astype(np.float64))
+    near = np.linalg.cholesky(S)
+    for ticks, factor in enumerate(detector._narrowing, start=1):
+        far = np.linalg.cholesky(ahead(detector, S, ticks))
+        np.testing.assert_allclose(factor, (near @ np.linalg.inv(far)).T, atol=1e-5)
+    assert len(detector._narrowing) == 10
