@@ -20,7 +20,6 @@ class Lingering:
 
     def __init__(self, transport: asyncio.Transport, sends: Callable[[], bool]) -> None:
         self._transport, self._sends = transport, sends
-        self.write = transport.write
         self.lingering = False
         self._left_out = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -31,6 +30,11 @@ class Lingering:
     def is_closing(self) -> bool:
         """Whether nothing more is answered."""
         return self.lingering or self._transport.is_closing()
+
+    def write(self, data: bytes) -> None:
+        """Send, unless nothing more is answered."""
+        if not self.lingering:
+            self._transport.write(data)
 
     def close(self) -> None:
         """Close when what was written is sent, and the peer has seen it; now where this was said before."""
