@@ -164,13 +164,10 @@ class Waiting:
         """Ticks of the grid after `last` up to `until`, while a value that would not be held for good can be."""
         if last == NEVER:
             return
-        final = until // interval
+        lasting = ~np.isnan(self.value) & (holds > 0)
+        final = min(until, int((self.stamp + holds)[lasting].max(initial=NEVER))) // interval
         for number in range(max(last // interval + 1, final - FILLED_MAX + 1), final + 1):
-            time = number * interval
-            values = self.held(time, holds)
-            if not (~np.isnan(values) & (holds > 0)).any():
-                return
-            yield Closed(time, values)
+            yield Closed(number * interval, self.held(number * interval, holds))
 
     def follow(self, names: tuple[str, ...]) -> None:
         """The machine follows a model with other sensors: what waits goes with the names that it shares."""

@@ -30,6 +30,11 @@ class Clock(Protocol):
     """Time in int64 microseconds since 1970-01-01 UTC."""
 
     @property
+    def name(self) -> ClockName:
+        """As the setting has it."""
+        ...
+
+    @property
     def judges_future(self) -> bool:
         """Whether a reading can be ahead of this clock."""
         ...
@@ -64,6 +69,7 @@ class SteadyClock:
     1700000005000000
     """
 
+    name: ClockName = "wall"
     judges_future = True
 
     def __init__(self, wall: Nanoseconds = time.time_ns, passed: Nanoseconds = time.monotonic_ns) -> None:
@@ -106,6 +112,7 @@ class EventClock:
     5000000
     """
 
+    name: ClockName = "event"
     judges_future = False
 
     def __init__(self, start: int = 0) -> None:

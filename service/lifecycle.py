@@ -306,7 +306,7 @@ class Service:
         self.progress.enter("replay", journal.next_sequence - shard.sequence)
         if replayed := recovery.catch_up(shard, journal, registry.model_of, self.progress.replayed):
             log.info("replayed %d readings from the journal", replayed)
-        _go_on(clock, shard)
+        go_on(clock, shard)
         return shard, clock
 
     def _observe(self, report: BatchReport) -> None:
@@ -373,12 +373,13 @@ def _behind(place: Place, now: int) -> float | None:
     return max(now - place.now, 0) / MICROSECONDS if place.position else None
 
 
-def _go_on(clock: Clock, shard: Shard) -> None:
+def go_on(clock: Clock, shard: Shard) -> None:
     """Let a clock go on from what it said when the machines were last heard."""
     last, heard = (shard.columns[name][: len(shard)] for name in ("last_time", "heard"))
+    known = (heard != NEVER) & (clock.name == shard.configuration.settings.get("clock"))  # by a clock of its kind
+    newest = int(heard[known].max(initial=0))
     if isinstance(clock, EventClock):
-        clock.observe(int(last[last != NEVER].max(initial=0)))
+        clock.observe(max(newest, int(last[last != NEVER].max(initial=0))))
     if isinstance(clock, SteadyClock):
-        if shard.configuration.settings.get("clock") == "wall":  # and not that of the data
-            clock.go_on_from(int(heard[heard != NEVER].max(initial=0)))
+        clock.go_on_from(newest)
         shard.hear_all(clock.now())

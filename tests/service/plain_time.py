@@ -4,6 +4,7 @@ The service is compared with it by `test_time.py`: the status of every reading, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -23,7 +24,8 @@ class Point:
 @dataclass
 class PlainMachine:
     """One machine: `closed` are the ticks that went on to be scored, in order; `waiting` those that did not, with what
-    the clock said at their first point."""
+    the clock said at their first point. A value stands for its sensor up to `age`, or as long as `ages` says (0: for
+    good)."""
 
     sensors: tuple[str, ...]
     joined: bool
@@ -31,6 +33,8 @@ class PlainMachine:
     age: int
     depth: int
     step: int = STEP
+    ticks_max: int = 1_000
+    ages: Mapping[str, int] = field(default_factory=dict)
     closed: list[tuple[int, Values]] = field(default_factory=list)
     since: list[int] = field(default_factory=lambda: [0])  # ticks that were closed when it followed each of its models
     waiting: dict[int, dict[str, Point]] = field(default_factory=dict)
@@ -38,9 +42,9 @@ class PlainMachine:
     last: dict[str, Point] = field(default_factory=dict)
     heard: int = 0
 
-    def follow(self, sensors: tuple[str, ...]) -> None:
+    def follow(self, sensors: tuple[str, ...], ages: Mapping[str, int] | None = None) -> None:
         """Another model: what waits, and what is held, goes with the names that it shares."""
-        self.sensors = sensors
+        self.sensors, self.ages = sensors, ages or {}
         self.since.append(len(self.closed))
         for tick, points in self.waiting.items():
             self.waiting[tick] = {name: points[name] for name in sensors if name in points}
@@ -114,7 +118,8 @@ class PlainMachine:
             waited = now - self.came[tick] >= self.reorder + (self.step if self.joined else 0)
             whole = all(name in points and points[name].stamp == tick for name in self.sensors)
             following = not self.closed or 2 * (tick - self.closed[-1][0]) < 3 * self.step
-            if not (passed or waited or (whole and following)):
+            many = len(self.waiting) > self.ticks_max
+            if not (passed or waited or many or (whole and following)):
                 return
             if self.joined:
                 self._fill(tick - self.step)
@@ -127,12 +132,19 @@ class PlainMachine:
             del self.waiting[tick], self.came[tick]
 
     def _held(self, tick: int) -> Values:
-        return {name: point.value if tick - point.stamp <= self.age else None for name, point in self.last.items()}
+        return {
+            name: point.value if self.age_of(name) == 0 or tick - point.stamp <= self.age_of(name) else None
+            for name, point in self.last.items()
+        }
+
+    def age_of(self, name: str) -> int:
+        """How long a value of a sensor is held; 0: for good."""
+        return self.ages.get(name, self.age)
 
     def _fill(self, until: int) -> None:
         while self.closed and self.closed[-1][0] + self.step <= until:
             tick = self.closed[-1][0] + self.step
             values = self._held(tick)
-            if all(value is None for value in values.values()):
+            if all(value is None or self.age_of(name) == 0 for name, value in values.items()):
                 return
             self.closed.append((tick, values))

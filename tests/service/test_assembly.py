@@ -61,6 +61,17 @@ def test_a_value_of_none_ends_what_stands() -> None:
     np.testing.assert_array_equal(sent(shard, 2.2, sensor_0=2.0), [[float("nan"), float("nan"), 3.0]])
 
 
+def test_after_a_long_time_without_points_values_stand_as_long_as_after_a_short_one() -> None:
+    after = {}
+    for seconds in (100, 100_000):
+        shard = fleet.shard(learned(), limits=dataclasses.replace(JOINED, future=None))
+        sent(shard, 0.5, sensor_0=1.0, sensor_1=2.0, sensor_2=3.0)
+        sent(shard, seconds, sensor_0=1.0)
+        after[seconds] = sent(shard, seconds + 0.5, sensor_0=1.0)
+    assert len(after[100]) == 5, "ticks 2 to 5, and the one of the new point"
+    np.testing.assert_array_equal(after[100_000], after[100])
+
+
 def test_what_waits_comes_back_from_a_snapshot_as_it_was_and_is_refused_where_it_does_not_fit() -> None:
     machine = Waiting(("a", "b"), True)
     machine.put(START, START - 5, np.array([1.0, np.nan]), np.array([True, True]), 7)

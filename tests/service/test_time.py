@@ -1,52 +1,125 @@
-"""Late, early, repeated, partial and contradicting readings, clocks and crashes: the service beside a plain model."""
+"""Late, early, repeated, partial and contradicting readings, silence, clocks and crashes: the service beside a plain
+model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from models.artifact import LoadedModel
-from models.backfill import score_series
-from service import records, recovery, scoring
+from models.manifest import Sensor
+from service import recovery, scoring
 from service.assembly import Window
+from service.clock import Clock, EventClock, SteadyClock
+from service.journal import Unjournaled
+from service.lifecycle import go_on
 from service.limits import ShardLimits
-from service.records import Record
+from service.outcome import BodyOutcome
+from service.records import Record, decode, encode
 from service.replay import replay
-from service.ring import RING_RESULTS
+from service.ring import ALARM_BIT
 from service.shard import Shard
+from service.status import REASON_NAMES, STATUS_NAMES, flag_names
 from tests.service import fleet
 from tests.service.fleet import SECOND, START
-from tests.service.plain_time import PlainMachine, Values
+from tests.service.plain_service import Answer, PlainService, Reading
+from tests.service.plain_time import Values
 
-WIDE, NARROW = fleet.model(sensors=3), fleet.model("presses", 1, 2)
-NARROW = replace(NARROW, detector=replace(NARROW.detector, sensors=("sensor-2", "sensor-0")))
+
+def model(name: str, seed: int, holds: dict[str, int]) -> LoadedModel:
+    """A model of these sensors, and for how many seconds their values are held."""
+    found = fleet.model(name, seed, len(holds))
+    sensors = tuple(Sensor(sensor, "", 0.0, 1.0, False, 0.01, hold * SECOND) for sensor, hold in holds.items())
+    manifest = msgspec.structs.replace(found.manifest, sensors=sensors)
+    return replace(found, manifest=manifest, detector=replace(found.detector, sensors=tuple(holds)))
+
+
+WIDE = model("pumps", 0, {"sensor-0": 3, "sensor-1": 0, "sensor-2": 5})
+NARROW = model("presses", 1, {"sensor-2": 2, "sensor-0": 8})
 MODELS = WIDE, NARROW
 BY_ID = {model.artifact_id: model for model in MODELS}
-SENSORS = MODELS[0].detector.sensors
+SENSORS = WIDE.detector.sensors
+SOURCES = {"exact": "event", "drifting": "offset", "sleepy": "arrival"}
 FUTURE = 60 * SECOND
+LIMITS = ShardLimits(
+    future=FUTURE, historical=20 * SECOND, time_source=SOURCES, sources_max=2, silent_intervals=6, join=("j*",)
+)  # fmt: skip
+
 times = st.integers(-6, 14).map(lambda half: half * SECOND // 2)  # around the newest, in half ticks
-names = st.sampled_from(["whole", "joined"])
 values = st.dictionaries(st.sampled_from(SENSORS), st.sampled_from([0.0, 1.0, None]), min_size=1)
 whole = st.fixed_dictionaries({name: st.sampled_from([0.0, 1.0]) for name in SENSORS})
+machines = st.integers(0, 1)
 
 
-def again(record: Record) -> Record:
-    """A record as the journal gives it back."""
-    return records.decode(record.kind, record.shard, record.sequence, record.received_at, records.encode(record))
+class Computer:
+    """Its clock may be set; time passes all the same."""
+
+    def __init__(self) -> None:
+        self.wall, self.passed = START, 0
+
+    def clock(self) -> SteadyClock:
+        return SteadyClock(lambda: 1_000 * self.wall, lambda: 1_000 * self.passed)
 
 
-def as_columns(sent: list[tuple[str, int, Values]]) -> dict[str, Any]:
+class Journal(Unjournaled):
+    """Records as they are read back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[tuple[Record, bytes]] = []
+
+    def append(self, record: Record) -> int:
+        self.written.append((record, encode(record)))
+        return super().append(record)
+
+    def read(self, first: int = 1) -> Iterator[Record]:
+        for record, payload in self.written[first - 1 :]:
+            yield decode(record.kind, record.shard, record.sequence, record.received_at, payload)
+
+    def first_sequence(self) -> int | None:
+        return 1
+
+
+def as_columns(sent: list[Reading]) -> dict[str, Any]:
     """Readings of one machine and the same sensors, as a body in columns."""
     rows = [[np.nan if value is None else value for value in found.values()] for _, _, found in sent]
     name, _, first = sent[0]
     return fleet.in_columns(name, list(first), np.array([time for _, time, _ in sent]), np.array(rows))
+
+
+def number(value: float) -> float | None:
+    return None if value != value else value
+
+
+def answers(outcome: BodyOutcome) -> list[Answer]:
+    """What is told of the readings of a body."""
+    columns = [getattr(outcome, name).tolist() for name in ("status", "reason", "flags", "score", "p_value", "alarm")]
+    return [answer(*row) for row in zip(*columns, strict=True)]
+
+
+def answer(status: int, reason: int, flags: int, score: float, p_value: float, alarm: bool) -> Answer:
+    names = frozenset(flag_names(flags))
+    return Answer(STATUS_NAMES[status], REASON_NAMES[reason], names, number(score), number(p_value), alarm)
+
+
+def ticks_of(record: Record, names: list[str]) -> list[tuple[str, int, Values, Answer]]:
+    """The ticks of a record, by machine and time."""
+    found = []
+    for part in record.readings:
+        sensors = BY_ID[part.artifact_id].detector.sensors
+        columns = (part.slot, part.time, part.values, part.status, part.reason, part.flags, part.score, part.p_value)
+        for slot, time, row, status, reason, flags, score, p_value in zip(*(c.tolist() for c in columns), strict=True):
+            told = answer(status, reason, flags & ~ALARM_BIT, score, p_value, bool(flags & ALARM_BIT))
+            found.append((names[slot], time, dict(zip(sensors, map(number, row), strict=True)), told))
+    return sorted(found, key=lambda tick: tick[:2])
 
 
 def state(shard: Shard) -> dict[str, Any]:
@@ -58,185 +131,264 @@ def state(shard: Shard) -> dict[str, Any]:
 
 
 class Service(RuleBasedStateMachine):
-    """One machine that sends whole readings, and one whose sensors come apart."""
+    """Two machines: of one whose name begins with a j, the sensors come apart."""
 
-    reorder = 2 * SECOND
+    names = ("whole", "joined")
+    limits = replace(LIMITS, window=Window(2 * SECOND), join_age=3 * SECOND)
 
     def __init__(self) -> None:
         super().__init__()
-        self.limits = ShardLimits(
-            future=FUTURE, historical=10**15, window=Window(self.reorder), join=("j*",), join_age=3 * SECOND
-        )
-        self.now = START
-        self.model = MODELS[0]
+        self.model = WIDE
+        self.computer, self.journal = Computer(), Journal()
         self.shard = self.empty()
-        self.journal: list[Record] = []
+        self.clock = self.started()
+        detail = {"settings": {"clock": "wall" if self.clock.judges_future else "event"}, "changed": {}}
+        self.journal.append(self.shard.record("settings", START, START, detail=detail))
         self.snapshot = recovery.capture(self.shard)
-        self.plain = {
-            name: PlainMachine(SENSORS, name == "joined", self.reorder, 3 * SECOND, RING_RESULTS)
-            for name in ("whole", "joined")
-        }
-        self.newest = {name: START for name in self.plain}
-        self.answered: dict[tuple[str, int], float] = {}
+        self.plain = PlainService(self.limits, list(self.names), self.clock.now())
+        self.sent: list[tuple[str, list[Reading]]] = []
+        self.crashed = False
 
     def empty(self) -> Shard:
         return Shard(lambda equipment: self.model, self.limits)
 
-    @rule(name=names, sent=st.lists(st.tuples(times, values | whole), min_size=1, max_size=4))
-    def readings(self, name: str, sent: list[tuple[int, Values]]) -> None:
-        """A body in rows around the newest time."""
-        self.post([[(name, self.newest[name] + offset, found) for offset, found in sent]])
+    def started(self) -> Clock:
+        """The clock of a service that starts."""
+        return EventClock() if self.limits.future is None else self.computer.clock()
 
-    @rule(bodies=st.lists(st.lists(st.tuples(names, times, values | whole), min_size=1, max_size=4), max_size=3))
-    def of_both(self, bodies: list[list[tuple[str, int, Values]]]) -> None:
+    def newest(self, machine: int) -> tuple[str, int]:
+        """The name of a machine, and the newest time that was taken in from it."""
+        name = self.names[machine]
+        return name, self.plain.machines[name].newest or START
+
+    # -- what is sent ------------------------------------------------------------------------------------------------
+
+    @rule(machine=machines, sent=st.lists(st.tuples(times, values | whole), min_size=1, max_size=4))
+    def readings(self, machine: int, sent: list[tuple[int, Values]]) -> None:
+        """A body in rows around the newest time."""
+        name, newest = self.newest(machine)
+        self.post([("", [(name, newest + offset, found) for offset, found in sent])])
+
+    @rule(bodies=st.lists(st.lists(st.tuples(machines, times, values | whole), min_size=1, max_size=4), max_size=3))
+    def of_both(self, bodies: list[list[tuple[int, int, Values]]]) -> None:
         """Bodies of both machines in one micro-batch."""
-        self.post([[(name, self.newest[name] + offset, found) for name, offset, found in sent] for sent in bodies])
+        newest = [self.newest(machine) for machine in (0, 1)]
+        self.post(
+            [("", [(newest[m][0], newest[m][1] + offset, found) for m, offset, found in sent]) for sent in bodies]
+        )
 
     @rule(
-        name=names,
+        machine=machines,
         sensors=st.lists(st.sampled_from(SENSORS), min_size=1, unique=True),
         offsets=st.lists(times, min_size=1, max_size=4),
         level=st.sampled_from([0.0, 1.0, None]),
     )
-    def in_columns(self, name: str, sensors: list[str], offsets: list[int], level: float | None) -> None:
+    def in_columns(self, machine: int, sensors: list[str], offsets: list[int], level: float | None) -> None:
         """A body in columns."""
-        self.post([[(name, self.newest[name] + offset, dict.fromkeys(sensors, level)) for offset in offsets]], True)
+        name, newest = self.newest(machine)
+        self.post([("", [(name, newest + offset, dict.fromkeys(sensors, level)) for offset in offsets])], True)
 
-    @rule(name=names, count=st.integers(1, 40), level=st.sampled_from([0.0, 1.0]))
-    def in_order(self, name: str, count: int, level: float) -> None:
-        """Whole readings, each the next tick."""
-        first = self.newest[name] // SECOND * SECOND
-        self.post([[(name, first + k * SECOND, dict.fromkeys(SENSORS, level + k)) for k in range(1, count + 1)]])
+    @rule(
+        machine=machines,
+        count=st.integers(1, 40),
+        step=st.sampled_from([1, 1, 1, 0.5, 1.25, 2]),
+        level=st.sampled_from([0.0, 1.0, 50.0]),
+        slope=st.sampled_from([0.0, 1.0]),
+    )
+    def in_order(self, machine: int, count: int, step: float, level: float, slope: float) -> None:
+        """Whole readings, each the next tick, or at another pace."""
+        name, newest = self.newest(machine)
+        first, apart = newest // SECOND * SECOND, int(step * SECOND)
+        sent = [(name, first + k * apart, dict.fromkeys(SENSORS, level + slope * k)) for k in range(1, count + 1)]
+        self.post([("", sent)])
 
-    @rule(name=names, order=st.permutations([1, 2, 3, 4]), apart=st.booleans())
-    def in_disorder(self, name: str, order: list[int], apart: bool) -> None:
+    @rule(machine=machines, order=st.permutations([1, 2, 3, 4]), apart=st.booleans())
+    def in_disorder(self, machine: int, order: list[int], apart: bool) -> None:
         """The next whole readings in any order, in one micro-batch or one after the other."""
-        first = self.newest[name] // SECOND * SECOND
-        sent = [(name, first + k * SECOND, dict.fromkeys(SENSORS, float(k))) for k in order]
+        name, newest = self.newest(machine)
+        sent = [(name, newest // SECOND * SECOND + k * SECOND, dict.fromkeys(SENSORS, float(k))) for k in order]
         for body in [[reading] for reading in sent] if apart else [sent]:
-            self.post([body])
+            self.post([("", body)])
 
-    @rule(name=names, hole=st.integers(1, 3), count=st.sampled_from([0, 32, 40]), back=st.integers(30, 60))
-    def of_long_ago(self, name: str, hole: int, count: int, back: int) -> None:
+    @rule(machine=machines, hole=st.integers(1, 3), count=st.sampled_from([0, 32, 40]), back=st.integers(30, 60))
+    def of_long_ago(self, machine: int, hole: int, count: int, back: int) -> None:
         """After others and perhaps a hole, one that may be older than all that is remembered."""
-        first = self.newest[name] // SECOND * SECOND + hole * SECOND
+        name, newest = self.newest(machine)
+        first = newest // SECOND * SECOND + hole * SECOND
         sent = [first + k * SECOND for k in range(count)]
         sent.append(first + (count - back) * SECOND)
-        self.post([[(name, time, dict.fromkeys(SENSORS, 1.0)) for time in sent]])
+        self.post([("", [(name, time, dict.fromkeys(SENSORS, 1.0)) for time in sent])])
 
-    @rule(name=names, ahead=st.sampled_from([FUTURE + SECOND, 10**15]))
-    def of_a_clock_that_jumped(self, name: str, ahead: int) -> None:
+    @rule(
+        machine=machines,
+        source=st.sampled_from(["", *SOURCES]),
+        ahead=st.sampled_from([-400, -5, 0, 5, 30, 200]),
+        count=st.integers(1, 3),
+        bodies=st.sampled_from([1, 1, 40]),
+    )
+    def by_the_clock_of_its_sender(self, machine: int, source: str, ahead: int, count: int, bodies: int) -> None:
+        """Whole readings up to now, as the sender's clock has it."""
+        last = max(self.plain.now, START) + ahead * SECOND
+        sent = [
+            [(self.names[machine], last + (k - count) * SECOND, dict.fromkeys(SENSORS, float(b))) for k in range(count)]
+            for b in range(bodies)
+        ]
+        self.post([(source, readings) for readings in sent])
+
+    @rule(ago=st.integers(1, 40), count=st.integers(1, 2))
+    def again(self, ago: int, count: int) -> None:
+        """What was sent before."""
+        bodies = self.sent[-ago:][:count]
+        self.post(bodies)
+
+    @rule(machine=machines, ahead=st.sampled_from([FUTURE + SECOND, 10**15]))
+    def of_a_clock_that_jumped(self, machine: int, ahead: int) -> None:
         """Far in the future: refused, and nothing moves."""
-        self.post([[(name, self.now + ahead, dict.fromkeys(SENSORS, 1.0))]])
+        if self.limits.future is not None:
+            time = max(self.plain.now, self.plain.wall) + ahead
+            self.post([("", [(self.names[machine], time, dict.fromkeys(SENSORS, 1.0))])])
+
+    def post(self, bodies: list[tuple[str, list[Reading]]], columns: bool = False) -> None:
+        """To both."""
+        self.sent += bodies
+        wanted = self.plain.post(self.model, bodies)
+        written = [(source, as_columns(sent) if columns else fleet.in_rows(sent)) for source, sent in bodies]
+        given = [fleet.body(body, source=source) for source, body in written]
+        stepped = scoring.step(self.shard, given, self.clock.now(), self.computer.wall)
+        self.clock.observe(stepped.record.now)
+        self.journal.append(stepped.record)
+        assert [told for outcome in stepped.outcomes for told in answers(outcome)] == wanted
+        self.check(stepped.record)
+
+    def check(self, record: Record | None) -> None:
+        """What was scored by a record."""
+        wanted = [
+            (name, time, {sensor: values.get(sensor) for sensor in self.plain.machines[name].ticks.sensors}, told)
+            for name, time, values, told in self.plain.closed
+        ]
+        found = ticks_of(record, self.shard.equipment_table.ids) if record else []
+        assert found == sorted(wanted, key=lambda tick: tick[:2])
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([0, 1, 2, 3, 7, 30, 300]))
+    def time_goes_on(self, seconds: int) -> None:
+        """And a look at what is due."""
+        self.computer.wall += seconds * SECOND
+        self.computer.passed += seconds * SECOND
+        self.plain.wait(seconds * SECOND)
+        self.plain.look()
+        record = scoring.look(self.shard, self.clock.now(), self.computer.wall)
+        if record is not None:
+            self.journal.append(record)
+        self.check(record)
+
+    @rule(seconds=st.sampled_from([-3_600, -30, 30, 3_600]))
+    def the_computers_clock_is_set(self, seconds: int) -> None:
+        """Time goes on as before."""
+        self.computer.wall += seconds * SECOND
+        self.plain.wall += seconds * SECOND
 
     @rule()
     def switch(self) -> None:
         """The model: machines follow it at their next reading."""
-        self.model = next(model for model in MODELS if model is not self.model)
+        self.model = NARROW if self.model is WIDE else WIDE
         self.shard.models_changed()
-
-    def post(self, bodies: list[list[tuple[str, int, Values]]], columns: bool = False) -> None:
-        """To both."""
-        readings = [reading for sent in bodies for reading in sent]
-        for name in {name for name, _, _ in readings}:
-            if self.plain[name].sensors != self.model.detector.sensors:
-                self.plain[name].follow(self.model.detector.sensors)
-        wanted = [self.plain[name].post(time, found, self.now, self.now + FUTURE) for name, time, found in readings]
-        written = [as_columns(sent) if columns else fleet.in_rows(sent) for sent in bodies]
-        stepped = scoring.step(self.shard, [fleet.body(one) for one in written], self.now)
-        self.journal.append(stepped.record)
-        words = [word for outcome in stepped.outcomes for word in fleet.statuses(outcome)]
-        words = ["scored" if word in ("warming", "unscored") else word for word in words]
-        reasons = [reason for outcome in stepped.outcomes for reason in fleet.reasons(outcome)]
-        found = [
-            (word, "" if reason == "gap" or (word != "rejected" and reason == "no_sensor") else reason)
-            for word, reason in zip(words, reasons, strict=True)
-        ]
-        assert found == wanted
-        scores = [score for outcome in stepped.outcomes for score in outcome.score.tolist()]
-        for (name, time, _), (status, _), score in zip(readings, wanted, scores, strict=True):
-            if status == "scored":
-                tick = -(-time // SECOND) * SECOND if self.plain[name].joined else time
-                self.answered[name, tick] = score
-            if status not in ("rejected", "late"):
-                self.newest[name] = max(self.newest[name], time)
-
-    @rule(seconds=st.sampled_from([0, 1, 2, 3, 30]))
-    def time_goes_on(self, seconds: int) -> None:
-        """And a look at what is due."""
-        self.now += seconds * SECOND
-        for plain in self.plain.values():
-            plain.look(self.now)
-        record = scoring.look(self.shard, self.now)
-        if record is not None:
-            self.journal.append(record)
 
     @rule()
     def save(self) -> None:
         """A snapshot."""
         self.snapshot = recovery.capture(self.shard)
 
-    @rule()
-    def crash(self) -> None:
-        """The state is what it was, from the snapshot and from nothing."""
-        lost = state(self.shard)
-        for snapshot in (None, self.snapshot):
-            self.shard = self.empty()
-            if snapshot is not None:
-                recovery.restore(self.shard, snapshot, BY_ID.get)
-            for record in self.journal[self.shard.sequence - 1 :]:
-                replay(self.shard, again(record), BY_ID.get)
-            found = state(self.shard)
-            assert [name for name in lost if found[name] != lost[name]] == []
+    @rule(kept=st.booleans(), together=st.booleans())
+    def crash(self, kept: bool, together: bool) -> None:
+        """The state is what it was, from the snapshot or from nothing, by many records at once or one by one."""
+        lost = self.state()
+        self.shard = self.empty()
+        if kept:
+            recovery.restore(self.shard, self.snapshot, BY_ID.get)
+        if together:
+            recovery.catch_up(self.shard, self.journal, BY_ID.get)
+        else:
+            for record in self.journal.read(self.shard.sequence):
+                replay(self.shard, record, BY_ID.get)
+            self.shard.counters.alarms.clear()
+        found = self.state()
+        assert [name for name in lost if found[name] != lost[name]] == []
+        self.clock, self.crashed = self.started(), True
+        go_on(self.clock, self.shard)
+        self.plain.restart()
+
+    def state(self) -> dict[str, Any]:
+        """All that has to be the same after a crash; a start hears all machines anew."""
+        found = state(self.shard)
+        if self.crashed and self.limits.future is not None:
+            del found["equipment.heard"]
+        return found
+
+    # -- what is seen at any time ------------------------------------------------------------------------------------
 
     @invariant()
-    def ticks_are_scored_once_and_in_order(self) -> None:
-        """Those of the plain model, with their values."""
-        for name, plain in self.plain.items():
-            slot = self.shard.equipment_table.slot(name)
-            found = [
-                (int(time), dict(zip(BY_ID[part.artifact_id].detector.sensors, row.tolist(), strict=True)))
-                for record in self.journal
-                for part in map(lambda readings: readings.ordered(), record.readings)
-                for own, time, row in zip(part.slot.tolist(), part.time.tolist(), part.values, strict=True)
-                if own == slot
+    def clocks_are_the_same(self) -> None:
+        assert self.clock.now() == self.plain.now
+
+    @invariant()
+    def alarms_are_those_of_the_plain_model(self) -> None:
+        """And nobody is told of those of long ago."""
+        for name, watched in self.plain.machines.items():
+            alarms, _ = self.shard.book.select(equipment=name, count=10_000)
+            found = [(a.kind, a.start, a.model, a.historical, a.end, a.peak, a.peak_time) for a in alarms]
+            wanted = [
+                (a.kind, a.start, a.model, a.historical, a.end, a.peak, a.peak_time) for a in watched.alarms.found
             ]
-            assert [time for time, _ in found] == [time for time, _ in plain.closed]
-            for (_, row), (_, tick) in zip(found, plain.closed, strict=True):
-                assert {name: None if value != value else value for name, value in row.items()} == {
-                    name: tick.get(name) for name in row
-                }
+            assert sorted(found) == sorted(wanted)
+        assert +self.shard.counters.alarms == +self.plain.told
 
-    def teardown(self) -> None:
-        """Scores are those of the closed ticks, one after the other."""
-        for name, plain in self.plain.items():
-            for model, ticks in self.of_each_model(plain):
-                time = np.array([tick for tick, _ in ticks])
-                known = [[found.get(sensor) for sensor in model.detector.sensors] for _, found in ticks]
-                x = np.array([[np.nan if value is None else value for value in row] for row in known], np.float64)
-                scores = score_series(model.detector, name, time, x).score.tolist()
-                told = [(self.answered[name, tick], score) for (tick, _), score in zip(ticks, scores, strict=True)
-                        if (name, tick) in self.answered]  # fmt: skip
-                np.testing.assert_array_equal([answer for answer, _ in told], [score for _, score in told])
-
-    @staticmethod
-    def of_each_model(plain: PlainMachine) -> Iterator[tuple[LoadedModel, list[tuple[int, Values]]]]:
-        """The closed ticks of a machine by the models that it followed, which took turns."""
-        for number, (first, end) in enumerate(pairwise([*plain.since, len(plain.closed)])):
-            if first < end:
-                yield MODELS[number % 2], plain.closed[first:end]
+    @invariant()
+    def the_same_ticks_wait(self) -> None:
+        for name, watched in self.plain.machines.items():
+            slot = self.shard.equipment_table.slot(name)
+            waiting = self.shard.waiting.machines.get(slot)
+            assert sorted(waiting.ticks if waiting else ()) == sorted(watched.ticks.waiting)
 
 
 class AtOnce(Service):
-    """Without a reorder window."""
+    """Without a reorder window; values are held as long as was learned."""
 
-    reorder = 0
+    limits = LIMITS
 
 
-LOOSE = settings(
-    deadline=None, max_examples=60, stateful_step_count=25, derandomize=True, suppress_health_check=list(HealthCheck)
+class Crowded(Service):
+    """Fewer ticks may wait than the window has."""
+
+    limits = replace(LIMITS, window=Window(6 * SECOND, 3))
+
+
+class InOneGo(Service):
+    """No machine's sensors come apart: records are replayed together."""
+
+    names = ("whole", "other")
+    limits = LIMITS
+
+
+class ByTheData(Service):
+    """The clock follows the readings."""
+
+    limits = replace(LIMITS, future=None, window=Window(2 * SECOND))
+
+
+FEW = settings(
+    deadline=None, max_examples=40, stateful_step_count=25, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-TestReorder = Service.TestCase
-TestReorder.settings = LOOSE
-TestAtOnce = AtOnce.TestCase
-TestAtOnce.settings = LOOSE
+KINDS = (Service, AtOnce, Crowded, InOneGo, ByTheData)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_service_does_what_the_plain_model_says(kind: type[Service]) -> None:
+    run_state_machine_as_test(kind, settings=FEW)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_service_does_what_the_plain_model_says_for_long(kind: type[Service]) -> None:
+    run_state_machine_as_test(kind, settings=settings(FEW, max_examples=150, stateful_step_count=40))

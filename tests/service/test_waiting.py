@@ -15,10 +15,11 @@ from service import recovery, scoring, snapshot
 from service.assembly import Window
 from service.clock import EventClock
 from service.commands.journal_inspect import record_line
+from service.configuration import Configuration
 from service.consumer import BatchReport, Consumer, takes_long
 from service.ingest.times import TIME_MAX
 from service.journal import Unjournaled
-from service.lifecycle import Service
+from service.lifecycle import Service, go_on
 from service.limits import ShardLimits
 from service.replay import replay
 from service.shard import Shard
@@ -110,6 +111,19 @@ def test_the_clock_of_the_data_is_moved_by_what_waits() -> None:
     assert record.now == START
     assert scoring.look(shard, record.now) is None
     assert shard.silent() == 0
+
+
+def test_the_clock_of_the_data_goes_on_after_a_restart_from_what_waits() -> None:
+    shard, clock = fleet.shard(MODEL, limits=ShardLimits(future=None, window=Window(5 * SECOND))), EventClock()
+    for time in (START, START + 3 * SECOND):
+        clock.observe(send(shard, time, WHOLE, clock.now()).record.now)
+    again = {}
+    for name in ("event", "wall"):
+        shard.configuration = Configuration({"clock": name})
+        again[name] = EventClock()
+        go_on(again[name], shard)
+    assert again["event"].now() == clock.now() == START + 3 * SECOND
+    assert again["wall"].now() == START, "by another clock, only the times of readings count"
 
 
 def test_a_point_at_the_end_of_time_has_a_tick_that_can_be_told() -> None:
