@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -38,6 +39,7 @@ from service.limits import ShardLimits
 from service.metrics import Metrics
 from service.progress import Abandoned, Progress
 from service.registry import Registry, RegistryLimits, Routing, View
+from service.scrub import scrub
 from service.settings import JOURNAL, MODELS, SNAPSHOTS, Settings
 from service.shard import Shard
 from service.thread import in_daemon
@@ -77,6 +79,7 @@ class Service:
     _loaded: tuple[Registry, Shard, Clock, Journal] | None = None
     _parts: Parts | None = None
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _covered: int = 0  # by the snapshot of the start: records before that one
     _readings_since_snapshot: int = 0
     _snapshot_due: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -184,7 +187,8 @@ class Service:
         with suppress(Unavailable):  # the consumer then ends at once, and the process with it
             await consumer.tell(self._changes(registry.view))
         following = [self.followers.keep(name, self._stopping) for name in self.followers.names]
-        for work in (consumer.run(), self._keep_looking(), self._keep_saving(), self._keep_room(), *following):
+        keeping = (self._keep_looking(), self._keep_saving(), self._keep_room(), self._scrub())
+        for work in (consumer.run(), *keeping, *following):
             task = asyncio.create_task(work)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
@@ -303,6 +307,7 @@ class Service:
             log.warning("%s", note)
         if path is not None:
             log.info("restored %d machines from %s", len(shard), path.name)
+        self._covered = shard.sequence
         self.progress.enter("replay", journal.next_sequence - shard.sequence)
         if replayed := recovery.catch_up(shard, journal, registry.model_of, self.progress.replayed):
             log.info("replayed %d readings from the journal", replayed)
@@ -340,6 +345,12 @@ class Service:
         """Looks at the free space."""
         while await self._goes_on_after(free_space.LOOK_SECONDS):
             await asyncio.to_thread(self.space.look)
+
+    async def _scrub(self) -> None:
+        """Looks at the records that the start did not read."""
+        if self.settings.journal:
+            work = partial(scrub, self.settings.data_dir / JOURNAL, self._covered, self.progress.stopping)
+            self.metrics.journal_damaged = await in_daemon(work)
 
     async def _goes_on_after(self, seconds: float, sooner: asyncio.Event | None = None) -> bool:
         """Wait, or until `sooner` is set; false, at once, when the service stops."""

@@ -58,6 +58,8 @@ SENTENCES: dict[str, str] = {
     "limen_memory_drift": "Distance of the mean memory from training, in standard deviations.",
     "limen_follower_lag_records": "Records of the journal that a follower has not read yet.",
     "limen_follower_lag_seconds": "Time between what a follower has read and now, where it has read some, not all.",
+    "limen_journal_damaged_records": "Records of the journal that are damaged or missing where a snapshot covers them, "
+    "found by a look at all of them after the start.",
     "limen_disk_free_bytes": "Bytes that are free for the data folder.",
     "limen_model_info": "Version of each model that is active.",
     "limen_build_info": "Versions of the program and of what computes.",
@@ -134,6 +136,7 @@ class Metrics(Collector):
         self._ages = Ages()
         self.lags: dict[str, tuple[int, float | None]] = {}  # of followers: records and seconds, as of this scrape
         self.disk_free: int | None = None  # bytes, as of the last look
+        self.journal_damaged: int | None = None  # records, once all were looked at
         self._historical = 0
         self._exceedances: dict[str, Exceedances] = {}  # by artifact id
         self._shard: Shard | None = None
@@ -180,6 +183,8 @@ class Metrics(Collector):
         yield _gauge("limen_follower_lag_records", ("follower",), [((n,), r) for n, (r, _) in self.lags.items()])
         seconds = [((name,), s) for name, (_, s) in self.lags.items() if s is not None]
         yield _gauge("limen_follower_lag_seconds", ("follower",), seconds)
+        damaged = [] if self.journal_damaged is None else [((), self.journal_damaged)]
+        yield _gauge("limen_journal_damaged_records", (), damaged)
         yield _gauge("limen_disk_free_bytes", (), [] if self.disk_free is None else [((), self.disk_free)])
         if self._shard is not None:
             yield from self._of_shard(self._shard)
