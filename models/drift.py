@@ -152,7 +152,7 @@ class DriftMonitor:
         """Go on from a snapshot; ValueError where it is of another model."""
         own = self.state()
         for name, array in own.items():
-            if name not in state or state[name].shape != array.shape:
+            if name not in state or (state[name].dtype, state[name].shape) != (array.dtype, array.shape):
                 raise ValueError(f"drift state {name!r} does not fit this model")
         self._cells, self._p_cells = state["cells"].copy(), state["p_cells"].copy()
         self._memory, self._weight = state["memory"].copy(), state["weight"].copy()

@@ -224,6 +224,8 @@ def restored(content: bytes) -> dict[int, Waiting]:
     """What `saved` gave. ValueError where that is not what it gave."""
     machines: dict[int, Waiting] = {}
     for found in msgspec.msgpack.decode(content, type=list[_Machine]):
+        if found.slot in machines or len({tick.time for tick in found.ticks}) < len(found.ticks):
+            raise ValueError(f"slot {found.slot} or one of its ticks is there twice")
         machine = machines[found.slot] = Waiting(found.names, found.joined)
         machine.value, machine.stamp = _arrays(found.value, found.stamp, len(found.names))
         for tick in found.ticks:

@@ -209,9 +209,11 @@ class Bank:
         self._monitor.load(state)
         own = self._waiting()
         z, p_value, memory = (state.get(name, array) for name, array in zip(WAITING, own, strict=True))
-        found = (z.shape, p_value.shape, memory.shape)
-        if found != tuple((len(z), *array.shape[1:]) for array in own):
-            raise ValueError(f"readings that wait for the drift monitor have shapes {found}")
+        found = [(array.dtype.name, array.shape) for array in (z, p_value, memory)]
+        if found != [(array.dtype.name, z.shape[:1] + array.shape[1:]) for array in own]:
+            raise ValueError(f"readings that wait for the drift monitor are {found}")
+        if ((p_value < 0) | (p_value > 1)).any():
+            raise ValueError("readings that wait for the drift monitor have p-values that are none")
         self._unwatched, self._unwatched_readings = [(z, p_value, memory)], len(z)
 
 

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from models.artifact import LoadedModel
+from models.contract import brief
 from models.disk import remove_leftovers
-from service import assembly, snapshot
+from service import assembly, integrity, snapshot
 from service.alarms import Alarm
 from service.assembly import Waiting
 from service.bank import Bank
@@ -88,19 +89,26 @@ def restore(shard: Shard, found: Snapshot, model_of: ModelOf) -> list[str]:
     header, arrays = found.header, found.arrays
     if header.shard != shard.number:
         raise SnapshotError(f"the snapshot is of shard {header.shard}; expected {shard.number}")
+    integrity.check_header(header, arrays)
     ids, alarms, configuration = _ids(arrays, header), _alarms(arrays), _configuration(arrays)
     shifts: dict[str, dict[str, int]] = (
         _decoded(arrays, "shifts", dict[str, dict[str, int]]) if "shifts" in arrays else {}
     )
     waiting = _waiting(arrays)
     columns = snapshot.take(arrays, "equipment.", header.fields, EQUIPMENT_FIELDS, header.equipment)
+    integrity.check_shifts(shifts)
+    machines = integrity.Machines(ids, columns)
+    machines.check(waiting, alarms)
     notes, banks = [], []
     for record in header.banks:
+        machines.check_rows(record)
         model = model_of(record.artifact_id)
         if model is None:
             notes.append(f"model {record.artifact_id[:12]} of the snapshot is gone; its machines start anew")
         else:
             banks.append(_bank(shard, record, model, arrays))
+            machines.check_centres(record, model.detector)
+            integrity.check_states(record, banks[-1].columns, model.detector)
     shard.sequence = header.sequence
     shard.equipment_table.restore(ids, columns)
     shard.book.restore(alarms)
@@ -138,8 +146,8 @@ def _configuration(arrays: Arrays) -> Configuration:
 def _waiting(arrays: Arrays) -> dict[int, Waiting]:
     try:
         return assembly.restored(arrays["waiting"].tobytes()) if "waiting" in arrays else {}
-    except (msgspec.DecodeError, ValueError) as error:
-        raise SnapshotError(f"what waits in the snapshot is not as this program writes it: {error}") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise SnapshotError(f"what waits in the snapshot is not as this program writes it: {brief(error)}") from None
 
 
 def _decoded(arrays: Arrays, name: str, kind: Any) -> Any:
@@ -148,7 +156,7 @@ def _decoded(arrays: Arrays, name: str, kind: Any) -> Any:
     try:
         return msgspec.json.decode(arrays[name].tobytes(), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SnapshotError(f"the {name} of the snapshot are not as this program writes them: {error}") from None
+        raise SnapshotError(f"the {name} of the snapshot are not as this program writes them: {brief(error)}") from None
 
 
 def _bank(shard: Shard, record: BankRecord, model: LoadedModel, arrays: Arrays) -> Bank:

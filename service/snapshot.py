@@ -187,6 +187,8 @@ def read(path: Path) -> Snapshot:
     snapshot = Snapshot(header, arrays)
     if checksum(snapshot) != header.sha256:
         raise SnapshotError(f"{path.name} does not match its checksum; it is damaged")
+    if sequence_of(path) != header.sequence:
+        raise SnapshotError(f"{path.name} says in its header that it is snapshot {header.sequence}; it was renamed")
     return snapshot
 
 
@@ -225,4 +227,6 @@ def take(arrays: Arrays, prefix: str, written: tuple[FieldRecord, ...], fields: 
         if array is None or (array.dtype, array.shape) != wanted:
             found = "absent" if array is None else f"{array.dtype} {array.shape}"
             raise SnapshotError(f"field {record.name!r} of the snapshot is {found}; expected {wanted[0]} {wanted[1]}")
+        if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():
+            raise SnapshotError(f"field {record.name!r} of the snapshot holds what is neither true nor false")
     return {record.name: arrays[prefix + record.name] for record in written}
