@@ -18,6 +18,7 @@ from models import artifact
 from models.artifact import TENSORS
 from models.contract import DataError, ModelError
 from models.data import DataOptions, read
+from models.exports.tags import read_tags
 from models.manifest import MANIFEST, Manifest, identify
 from tests.builders import trained
 from tests.fuzz import Parser, fuzz, in_bytes, in_values, rounds
@@ -94,6 +95,27 @@ def test_any_export_is_read_or_refused(
         assert len(found.row_time) == len(found.row_status) == found.rows
 
     assert fuzz(Parser(parse, (DataError,), sound(), change, 100_000), inputs) > inputs // 20
+
+
+TAGS = (
+    (CORPUS / "historian_tags.csv").read_bytes(),
+    "tag;equipment;sensor;unit\nP7.FT;p-7;flow;m3/h\nAMB;p-7;ambient;°C\nAMB;p-8;ambient;°C\n".encode("cp1252"),
+    "tag,センサ\nA-1,流量\nA-2,圧力\n".encode("cp932"),
+)
+
+
+@rounds(60)
+def test_any_map_of_tags_is_read_or_refused(tmp_path: Path, inputs: int) -> None:
+    path = tmp_path / "tags.csv"
+
+    def parse(content: bytes) -> None:
+        path.write_bytes(content)
+        found = read_tags(path)
+        places = [(place.equipment, place.sensor) for own in found.values() for place in own]
+        assert all(tag and sensor for tag, own in found.items() for sensor in (place.sensor for place in own))
+        assert len(set(places)) == len(places)
+
+    assert fuzz(Parser(parse, (DataError,), TAGS, in_bytes, 100_000), inputs) > inputs // 20
 
 
 @pytest.fixture(scope="module")

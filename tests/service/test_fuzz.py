@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import os
@@ -25,11 +26,14 @@ from service.ingest.batch import Limits
 from service.ingest.json_body import decode
 from service.ingest.times import TimeRefused, parse_times
 from service.pairs import pairs_from
-from service.records import RecordError
+from service.records import Record, RecordError
+from service.scoring import look, step
 from service.settings import SettingsError, load
 from service.snapshot import SnapshotError
+from service.sources import shifts_in, told
 from tests.fuzz import Parser, fuzz, in_bytes, in_json, in_values, rounds
 from tests.service import fleet
+from tests.service import test_fuzz_recovery as recovery_seed
 from tests.service.fleet import START, body, in_columns, in_rows, normal, seconds
 from tests.service.running import model_folder
 
@@ -119,19 +123,35 @@ def shard_in_use() -> Any:
     return shard, fleet.step(shard, [body(found), body(COLUMNS)], START).record
 
 
+def records_of_all_kinds() -> list[Record]:
+    """Records of readings with new machines and alarms, with points that wait, and with what bodies were shifted by;
+    one of ticks that became due, and one of a switch of models."""
+    _, first = shard_in_use()
+    shard = recovery_seed.lived()
+    held = step(shard, [body(recovery_seed.points("j1", 40, 9)), body(recovery_seed.readings("p1", 50, 2))], START)
+    due = look(shard, START + 10**9)
+    assert held.record.held
+    assert due is not None
+    shifts = dataclasses.replace(held.record, detail=told(recovery_seed.SHIFTS) or {})
+    switch = dataclasses.replace(first, kind="activate", readings=(), detail={"name": "pumps", "default": "pumps"})
+    return [first, held.record, due, shifts, switch]
+
+
 @rounds(300)
 def test_any_record_is_read_or_refused(inputs: int) -> None:
-    _, record = shard_in_use()
+    sound = [records.encode(record) for record in records_of_all_kinds()]
 
     def change(payload: bytes, rng: random.Random) -> bytes:
         if rng.random() < 0.5:
             return in_bytes(payload, rng)
         return msgspec.msgpack.encode(in_values(msgspec.msgpack.decode(payload), rng))
 
-    parser = Parser(
-        lambda payload: records.decode("readings", 0, 1, 0, payload), (RecordError,), (records.encode(record),), change
-    )
-    assert fuzz(parser, inputs) > inputs // 10
+    def read(payload: bytes) -> None:
+        record = records.decode("readings", 0, 1, 0, payload)
+        shifts_in(record)
+        assert records.encode(records.decode("readings", 0, 1, 0, records.encode(record))) == records.encode(record)
+
+    assert fuzz(Parser(read, (RecordError,), sound, change), inputs) > inputs // 10
 
 
 @rounds(200)
