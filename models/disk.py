@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 PARTIAL = ".partial"  # ends the name of a file that is being written
@@ -15,7 +16,7 @@ def write_durably(path: Path, content: bytes) -> None:
     Where the disk fails, what was written of the new one makes room again."""
     temporary = path.with_name(f".{path.name}{PARTIAL}")
     try:
-        with temporary.open("wb") as file:
+        with naming(temporary), temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -47,7 +48,12 @@ def make_folder(folder: Path) -> None:
     if not folder.is_dir():
         make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+        try:
+            sync_folder(folder.parent)
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # or the next try would take its name for safe
+            raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -59,6 +65,18 @@ def sync(path: Path) -> None:
     """Make the content of a file, or the names in a folder, safe."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of the disk in it says which file, where it does not say so itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and not error.filename:
+            error.filename = str(path)
+        raise

@@ -21,7 +21,7 @@ import msgspec
 
 from models.artifact import TENSORS
 from models.contract import brief
-from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
+from models.disk import PARTIAL, make_folder, naming, remove, sync, sync_folder
 from models.manifest import MANIFEST
 from service import snapshot
 from service.errors import shown
@@ -88,7 +88,8 @@ def back_up(data_dir: Path, out: Path, told: Told = lambda stage, share: None) -
         if report.damage:
             raise BackupError(f"{data_dir} is not whole, and no backup was made of it: {_damage(report)}")
         contents = _contents(staged, report, now)
-        (staged / CONTENTS).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=1))
+        with naming(staged / CONTENTS):
+            (staged / CONTENTS).write_bytes(msgspec.json.format(msgspec.json.encode(contents), indent=1))
         _sync_all(staged)
         if path.suffix == SUFFIX:
             pack(staged, path)
@@ -266,7 +267,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path) -> Copied:
-    with source.open("rb") as content, target.open("wb") as file:
+    with naming(target), source.open("rb") as content, target.open("wb") as file:
         digest, size = hashlib.sha256(), 0
         while piece := content.read(PIECE_BYTES):
             digest.update(piece)

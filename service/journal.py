@@ -22,16 +22,18 @@ from typing import Protocol
 
 from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
 from service import records
-from service.journal_end import EndMark, check_end, code_of, unusable
+from service.journal_end import EndMark, check_end
 from service.journal_reader import (
     BUSY_MILLISECONDS,
     SCHEMA,
     JournalError,
+    code_of,
     copy_moment,
     first_of,
     last_of,
     read_records,
     sequence_at,
+    unusable,
 )
 from service.records import Record
 

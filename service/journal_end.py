@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from models.disk import write_durably
-from service.journal_reader import JournalError, last_of
+from service.journal_reader import JournalError, last_of, unusable
 
 LAST = re.compile(rb"(\d{20}) ([0-9a-f]{16})\n")
 
@@ -99,18 +99,6 @@ def _last(path: Path) -> int:
             return last_of(connection)
     except sqlite3.DatabaseError as error:
         raise unusable(path, error) from None
-
-
-def unusable(path: Path, error: Exception) -> JournalError:
-    """Why the journal `path` cannot be used, and what to do."""
-    if code_of(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
-        return JournalError(f"{path} cannot be opened: {error}; look whether the disk is full or fails")
-    return JournalError(f"{path} cannot be used as a journal: {error}; put it back from a backup")
-
-
-def code_of(error: BaseException) -> int:
-    """The code of SQLite, without what it did at that moment; 0 where it is not of SQLite."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _text(sequence: int) -> bytes:

@@ -34,6 +34,18 @@ class OlderJournal(JournalError):
     """A journal of an older program, which a start brings up to date."""
 
 
+def unusable(path: Path, error: Exception) -> JournalError:
+    """Why the journal `path` cannot be used, and what to do."""
+    if code_of(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+        return JournalError(f"{path} cannot be read or written: {error}; look whether the disk is full or fails")
+    return JournalError(f"{path} cannot be used as a journal: {error}; put it back from a backup")
+
+
+def code_of(error: BaseException) -> int:
+    """The code of SQLite, without what it did at that moment; 0 where it is not of SQLite."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 class Reader(Protocol):
     """What others than the writer may ask of a journal: followers, exports, the history of a machine."""
 
@@ -78,7 +90,7 @@ class JournalFile:
             try:
                 yield connection
             except sqlite3.DatabaseError as error:
-                raise JournalError(f"{self.path} cannot be read: {error}; it is damaged, or no journal") from None
+                raise unusable(self.path, error) from None
 
     def read(self, first: int = 1) -> Iterator[Record]:
         """Records from sequence `first` on. RecordError names the record that is damaged, missing or unknown."""

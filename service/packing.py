@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models.contract import brief
-from models.disk import PARTIAL, make_folder, remove, sync, sync_folder
+from models.disk import PARTIAL, make_folder, naming, remove, sync, sync_folder
 from service.errors import shown
 
 SUFFIX = ".tar"
@@ -24,7 +24,7 @@ def pack(folder: Path, path: Path) -> None:
     """Write all files below a folder into the new file `path`: a crash leaves it whole or not there."""
     partial = path.with_name(f".{path.name}{SUFFIX}{PARTIAL}")
     try:
-        with tarfile.open(partial, "w") as archive:
+        with naming(partial), tarfile.open(partial, "w") as archive:
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
                     archive.add(file, file.relative_to(folder).as_posix())

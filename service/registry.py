@@ -28,7 +28,7 @@ from models.contract import ModelError, brief
 from models.disk import PARTIAL, make_folder, remove, remove_leftovers, sync_folder, write_durably
 from models.manifest import MANIFEST, Manifest, read_manifest, valid_name
 from service.archive import unpack
-from service.errors import Conflict, DiskFull, ModelRefused, UnknownModel
+from service.errors import Conflict, DiskFull, ModelRefused, Unavailable, UnknownModel
 from service.settings import default
 
 INDEX = "index.json"
@@ -140,7 +140,7 @@ class Registry:
     # -- changes: they write, and return what is then to be shown ------------------------------------------------------
 
     def activation(self, name: str, number: int) -> View:
-        """Make a version the active one. UnknownModel, ModelRefused or DiskFull."""
+        """Make a version the active one. UnknownModel, ModelRefused, DiskFull or Unavailable."""
         if name not in self.view.versions:
             raise UnknownModel(f"there is no model {name!r}; GET /v1/models lists them", field="name")
         if number not in self.view.versions[name]:
@@ -155,7 +155,7 @@ class Registry:
     def registration(self, content: bytes) -> tuple[View, str, int]:
         """Take in an uploaded zip: the view, and the name and number that it got. The first version of a name becomes
         active, the first model the default; others wait to be activated. The same content again changes nothing.
-        ModelRefused, BodyTooLarge, Conflict or DiskFull."""
+        ModelRefused, BodyTooLarge, Conflict, DiskFull or Unavailable."""
         manifest, tensors = unpack(content, self.limits.archive_inflated_bytes)
         try:
             model = parse(manifest, tensors, "the upload")
@@ -170,16 +170,17 @@ class Registry:
         model = _numbered(model, number)
         try:
             return self._written(model.name, number, model, view.index.default or model.name, view), model.name, number
-        except (OSError, DiskFull):
-            remove(self.folder / model.name / str(number))  # or it would be there twice once it is sent again
+        except Unavailable:
+            if read_index(self.folder).active.get(model.name) != number:
+                remove(self.folder / model.name / str(number))  # or it would be there twice once it is sent again
             raise
 
     def installation(self, folder: Path) -> View:
         """Put in an artifact from a folder, as the active version of its name and the default model. RegistryError
-        where there is no room for it."""
+        where it cannot be stored."""
         try:
             return self._installed(folder)
-        except (Conflict, DiskFull) as error:
+        except (Conflict, Unavailable) as error:
             raise RegistryError(error.detail) from None
 
     def _installed(self, folder: Path) -> View:
@@ -215,20 +216,21 @@ class Registry:
         taken = {int(path.name) for path in home.glob("*") if path.name.isdecimal()}  # by damaged versions, too
         number = model.version if model.version not in taken else max(taken) + 1
         remove_leftovers(self.folder, *LEFTOVERS)
-        incoming = self.folder / f"{INCOMING}{uuid.uuid4().hex}"
-        with _room_for(f"model {model.name!r}"):
+        incoming, placed = self.folder / f"{INCOMING}{uuid.uuid4().hex}", home / str(number)
+        with _stored_or_told(f"model {model.name!r}"):
             try:
                 incoming.mkdir()
                 write_durably(incoming / TENSORS, tensors)
                 write_durably(incoming / MANIFEST, manifest)
                 home.mkdir(exist_ok=True)
                 sync_folder(self.folder)
-                incoming.rename(home / str(number))
+                incoming.rename(placed)
+                sync_folder(home)
+                sync_folder(self.folder)
             except OSError:
                 remove(incoming)
+                remove(placed)  # or it would be there twice once it is sent again
                 raise
-            sync_folder(home)
-            sync_folder(self.folder)
         known = {**self.view.versions, model.name: {**versions, number: model.manifest}}
         return dataclasses.replace(self.view, versions=known), number
 
@@ -236,7 +238,7 @@ class Registry:
         """Write the index with another active version."""
         view = view or self.view
         index = ActiveIndex(FORMAT, default, {**view.index.active, name: number}).sealed()
-        with _room_for("the index of the models"):
+        with _stored_or_told("the index of the models"):
             write_durably(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(index), indent=1))
         return View(index, view.versions, {**view.active, name: model})
 
@@ -290,13 +292,14 @@ def read_index(folder: Path) -> ActiveIndex:
 
 
 @contextmanager
-def _room_for(what: str) -> Iterator[None]:
-    """DiskFull where what is written in it finds no room."""
+def _stored_or_told(what: str) -> Iterator[None]:
+    """DiskFull where what is written in it finds no room, Unavailable where the disk fails."""
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
-            raise
+            text = f"{what} cannot be stored: {error.strerror}; look whether the disk fails, then send it again"
+            raise Unavailable(text) from None
         raise DiskFull(f"{what} cannot be stored: the disk is full; make room and send it again") from None
 
 

@@ -125,12 +125,16 @@ def keep_records(folder: Path) -> None:
     file, append = (folder / RECORDS).open("ab", buffering=0), journal.SqliteJournal.append
 
     def kept(own: journal.SqliteJournal, record: Record) -> int:
-        found = Kept(record.kind, record.sequence, record.received_at, encode(record))
-        raw = msgspec.msgpack.encode(found)
-        file.write(len(raw).to_bytes(4, "little") + raw)
+        file.write(framed(Kept(record.kind, record.sequence, record.received_at, encode(record))))
         return append(own, record)
 
     journal.SqliteJournal.append = kept  # type: ignore[method-assign]
+
+
+def framed(kept: Kept) -> bytes:
+    """A record after its length."""
+    raw = msgspec.msgpack.encode(kept)
+    return len(raw).to_bytes(4, "little") + raw
 
 
 def forget_commits() -> None:

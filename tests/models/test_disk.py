@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -39,6 +40,34 @@ def test_the_name_of_a_new_folder_is_safe_before_anything_is_in_it(tmp_path, mon
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(FileExistsError):
         make_folder(tmp_path / "file")
+
+
+def fail_on(monkeypatch, path):
+    """A disk that cannot sync that folder."""
+    sync = os.fsync
+
+    def failing(descriptor):
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            raise OSError(errno.EIO, "Input/output error")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+
+
+def test_a_folder_whose_name_could_not_be_made_safe_is_made_again_by_the_next_try(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        fail_on(patched, tmp_path)
+        with pytest.raises(OSError, match=f"Input/output error: '{tmp_path}'"):
+            make_folder(tmp_path / "outer" / "inner")
+        assert not list(tmp_path.iterdir())
+    make_folder(tmp_path / "outer" / "inner")
+    assert (tmp_path / "outer" / "inner").is_dir()
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path, monkeypatch):
+    fail_on(monkeypatch, tmp_path)
+    with pytest.raises(OSError, match=f"Input/output error: '{tmp_path}'"):
+        write_durably(tmp_path / "state", b"new")
 
 
 def test_leftovers_are_removed_whatever_they_are_and_nothing_else(tmp_path):

@@ -19,7 +19,7 @@ from models.contract import ModelError
 from models.manifest import identify, read_manifest
 from service.errors import Conflict, ModelRefused, UnknownModel
 from service.lifecycle import Service
-from service.registry import Registry, RegistryError, RegistryLimits, Routing
+from service.registry import Registry, RegistryError, RegistryLimits, Routing, read_index
 from tests.service.running import columns, model_folder, run, settings
 from tests.service.test_app import is_problem
 
@@ -149,6 +149,30 @@ def test_an_upload_that_finds_the_disk_full_is_told_so_and_leaves_nothing(tmp_pa
         assert service.registry.view.active["pumps"].version == 1
 
     run(settings(tmp_path, model=None), scenario)
+
+
+@pytest.mark.parametrize("ending", ["valves", "models"])
+def test_an_upload_that_the_disk_fails_under_is_told_so_and_can_be_sent_again(tmp_path, monkeypatch, ending):
+    """What cannot be synced is the folder of the new version, or that of the index: after its new content is there."""
+    sync, content = disk.sync_folder, upload("valves")
+
+    def fail(folder: Path) -> None:
+        if folder.name == ending and (ending == "valves" or "valves" in read_index(folder).active):
+            raise OSError(errno.EIO, "Input/output error", str(folder))
+        sync(folder)
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("service.registry.sync_folder", fail)
+            patched.setattr(disk, "sync_folder", fail)
+            answer = await client.post("/v1/models", content=content, headers=ZIP)
+            assert "Input/output error; look whether the disk fails" in is_problem(answer, 503, "unavailable")["detail"]
+        again = Registry(tmp_path / "models")
+        assert not again.notes
+        assert again.view.active.keys() == again.view.index.active.keys(), "an active version is not there"
+        assert (await client.post("/v1/models", content=content, headers=ZIP)).json()["active"]
+
+    run(settings(tmp_path), scenario)
 
 
 def test_a_model_given_at_the_start_that_finds_no_room_ends_the_start_with_a_sentence(tmp_path, monkeypatch):

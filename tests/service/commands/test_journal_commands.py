@@ -88,7 +88,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: edit(folder, "UPDATE record SET kind = 'verdict' WHERE sequence = 4"),
         "record 4 does not match its checksum",
     ),
-    "a page of the database": (lambda folder: (folder / JOURNAL).write_bytes(b"x" * 9000), "is damaged, or no journal"),
+    "a page of the database": (lambda folder: (folder / JOURNAL).write_bytes(b"x" * 9000), "cannot be used"),
     "a snapshot": (lambda folder: flip(newest(folder), -9), "does not match its checksum; it is damaged"),
     "half a snapshot": (lambda folder: newest(folder).write_bytes(b"half"), "cannot be read"),
     "a model": (lambda folder: flip(folder / "models/pumps/1/model.safetensors", -9), "which is active, is damaged"),
