@@ -87,7 +87,7 @@ def test_some_of_all_changes_of_the_disk_fail_and_nothing_is_lost(tmp_path: Path
 @pytest.mark.prove
 @needs_compiler
 def test_an_answer_in_spite_of_a_failed_write_is_found(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="was answered and is not there any more|only .* was answered after"):
+    with pytest.raises(AssertionError, match=r"was answered and is not there any more|only .* was answered after"):
         check_each("careless", tmp_path / "home", CHOSEN["service"])
 
 
