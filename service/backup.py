@@ -251,6 +251,8 @@ def _put_in_place(data_dir: Path, in_the_way: list[Path]) -> Path | None:
     sync_folder(data_dir)
     for path in in_the_way:
         path.rename(aside / path.name)
+    if in_the_way:
+        sync_folder(aside)  # before anything takes the names that these had
     for path in list(restoring.iterdir()):
         path.rename(data_dir / path.name)
     sync_folder(data_dir)
