@@ -56,6 +56,7 @@ ACTIVATION_BYTES_MAX = 4096
 MODELS_ROUTE = "/v1/models"
 HISTORIES_MAX = 2  # pages of histories that are read at a time
 DATE_TIME = {"format": "date-time"}
+PROBED = "Answered at once, whatever the disk does: `equipment` may count machines whose first reading is not safe yet."
 SCORES = "/scores"  # ends the address of a machine's scores
 
 log = logging.getLogger("limen")
@@ -266,7 +267,13 @@ def _version(content: bytes) -> int:
 
 
 def _own_routes(app: FastAPI, service: Service) -> None:
-    @app.get("/health/live", tags=["health"], summary="Whether the process answers", responses=answers(views.Health))
+    @app.get(
+        "/health/live",
+        tags=["health"],
+        summary="Whether the process answers",
+        description=PROBED,
+        responses=answers(views.Health),
+    )
     async def live() -> Response:
         return _answer(_health("live"))
 
@@ -274,6 +281,7 @@ def _own_routes(app: FastAPI, service: Service) -> None:
         "/health/ready",
         tags=["health"],
         summary="Whether readings are scored now",
+        description=PROBED,
         responses=answers(views.Health, 503),
     )
     async def ready() -> Response:
