@@ -92,12 +92,12 @@ def snapshot_without_the_last_batch(patch: Patch) -> None:
     patch(recovery, "capture", captured)
 
 
-def snapshot_without_open_alarms(patch: Patch) -> None:
-    """A snapshot keeps the alarms that are closed, and only those."""
+def snapshot_without_closed_alarms(patch: Patch) -> None:
+    """A snapshot keeps the alarms that are open, and only those."""
     saved = AlarmBook.saved
 
     def without(self: AlarmBook) -> bytes:
-        return msgspec.json.encode([alarm for alarm in msgspec.json.decode(saved(self)) if alarm["end"] is not None])
+        return msgspec.json.encode([alarm for alarm in msgspec.json.decode(saved(self)) if alarm["end"] is None])
 
     patch(AlarmBook, "saved", without)
 
@@ -193,7 +193,7 @@ PLANTED: dict[str, Callable[[Patch], None]] = {
         readers_do_not_wait,
         snapshot_ahead_of_the_journal,
         snapshot_without_the_last_batch,
-        snapshot_without_open_alarms,
+        snapshot_without_closed_alarms,
         watermark_not_restored,
         watermark_not_replayed,
         results_not_replayed,

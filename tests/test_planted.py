@@ -195,7 +195,7 @@ def test_an_interrupted_run_equals_an_uninterrupted_one(tmp_path: Path, damaged:
 
 INTERRUPTED = {
     "snapshot_without_the_last_batch": "m-|state",
-    "snapshot_without_open_alarms": "alarm",
+    "snapshot_without_closed_alarms": "alarm",
     "watermark_not_restored": "status of m-",
     "watermark_not_replayed": "status of m-",
     "results_not_replayed": "of m-",

@@ -24,7 +24,7 @@ FOUND = {
     "readers_do_not_wait": "was seen and is not there any more|readings were counted",
     "snapshot_ahead_of_the_journal": r"record \d+ is missing",
     "snapshot_without_the_last_batch": NAMED,
-    "snapshot_without_open_alarms": NAMED,
+    "snapshot_without_closed_alarms": NAMED,
     "watermark_not_restored": NAMED,
     "watermark_not_replayed": NAMED,
     "results_not_replayed": NAMED,
