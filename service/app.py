@@ -49,11 +49,12 @@ from service.ring import RING_RESULTS
 from service.score_history import Place, ScoreHistory
 from service.settings import Settings
 from service.thread import in_daemon
+from service.timekeeping import ClockView, clock_view, set_forward
 
 ZIP_TYPES = (b"application/zip", b"application/octet-stream", b"application/x-zip-compressed")
 ZIP_SCHEMA = {"type": "string", "format": "binary"}
-ACTIVATION_BYTES_MAX = 4096
-MODELS_ROUTE = "/v1/models"
+SMALL_BYTES_MAX = 4096  # of a body that says one thing
+MODELS_ROUTE, CLOCK_ROUTE = "/v1/models", "/v1/clock"
 HISTORIES_MAX = 2  # pages of histories that are read at a time
 DATE_TIME = {"format": "date-time"}
 PROBED = "Answered at once, whatever the disk does: `equipment` may count machines whose first reading is not safe yet."
@@ -91,6 +92,7 @@ def create_app(settings: Settings, service: Service | None = None) -> FastAPI:
     _equipment_routes(app, service)
     _alarm_routes(app, service)
     _model_routes(app, service)
+    _clock_routes(app, service)
     _own_routes(app, service)
     _problems(app)
     app.add_middleware(
@@ -238,12 +240,35 @@ def _model_routes(app: FastAPI, service: Service) -> None:
     )
     async def activate(name: str, request: Request) -> Response:
         check_type(dict(request.scope["headers"]), JSON_TYPES, "application/json")
-        version = _version(await _body(request, service, ACTIVATION_BYTES_MAX))
+        version = _version(await _body(request, service, SMALL_BYTES_MAX))
         async with service.changing_models:
             before = service.registry.view.active.get(name)
             await service.show_models(await in_daemon(partial(service.registry.activation, name, version)))
         announce.switched(service.registry.view, name, before.version if before else None)
         return _answer(views.model_entry(service.registry, name))
+
+
+def _clock_routes(app: FastAPI, service: Service) -> None:
+    @app.get(CLOCK_ROUTE, tags=["clock"], summary="What is now", responses=answers(ClockView, 422))
+    async def clock() -> Response:
+        await service.consumer.settled()
+        return _answer(clock_view(service.clock, service.shard))
+
+    @app.put(
+        CLOCK_ROUTE,
+        tags=["clock"],
+        summary="Let the clock of the data go on",
+        description="With `--clock event` only, where no later reading will come: ticks that wait are scored, and "
+        "machines fall silent, as if another machine had sent a reading of that time. It never runs backwards.",
+        responses=answers(ClockView, 400, 408, 409, 413, 415, 422, 503),
+        openapi_extra={"requestBody": {"required": True, "content": json_content(openapi.ClockTime)}},
+    )
+    async def go_on(request: Request) -> Response:
+        check_type(dict(request.scope["headers"]), JSON_TYPES, "application/json")
+        set_forward(service.clock, await _body(request, service, SMALL_BYTES_MAX))
+        await service.consumer.sweep()
+        await service.consumer.settled()
+        return _answer(clock_view(service.clock, service.shard))
 
 
 async def _body(request: Request, service: Service, bytes_max: int) -> bytes:

@@ -46,6 +46,12 @@ class Client:
         status, _, answer = self._request("GET", place + (f"?{urlencode(query)}" if query else ""))
         return self._checked(status, answer)
 
+    def put(self, *path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """PUT to an address given by its parts."""
+        place = "/" + "/".join(quote(part, safe="") for part in path)
+        status, _, answer = self._request("PUT", place, msgspec.json.encode(body))
+        return self._checked(status, answer)
+
     def models(self) -> list[dict[str, Any]]:
         """What GET /v1/models lists. ServiceError where whoever answers is not Limen."""
         found = self.get("v1", "models").get("models")

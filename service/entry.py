@@ -210,6 +210,17 @@ def due(shard: Shard, now: int) -> list[tuple[Bank, Index, Ints, Floats]]:
     ]
 
 
+def all_due(shard: Shard) -> int | None:
+    """When the clock will have closed every tick that waits now; None where none does."""
+    found = []
+    for slot, machine in shard.waiting.machines.items():
+        bank = shard.banks.get(int(shard.columns["bank"][slot]))
+        if bank is not None and machine.ticks:
+            wait = shard.limits.window.reorder + bool(shard.columns["joined"][slot]) * bank.pace.interval
+            found.append(max(tick.came for tick in machine.ticks.values()) + wait)
+    return max(found, default=None)
+
+
 def _due(shard: Shard, bank: Bank, slot: int, machine: Waiting, now: int) -> Iterator[Closed]:
     """The ticks of one machine. One that has fallen quiet goes on with the values that it may hold: its clock is taken
     to go on since it was heard."""

@@ -31,7 +31,7 @@ REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 SCORING_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 AGE_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0)
 READINGS_ROUTE, OTHER_ROUTES = "/v1/readings", "other"
-ROUTES = (READINGS_ROUTE, "/v1/equipment", "/v1/alarms", "/v1/models", "/health", "/metrics", "/docs")
+ROUTES = (READINGS_ROUTE, "/v1/equipment", "/v1/alarms", "/v1/models", "/v1/clock", "/health", "/metrics", "/docs")
 BUDGET_HALF_LIFE = 20_000  # readings
 BUDGET_READINGS_MIN = 200
 

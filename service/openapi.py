@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from service import answer, views, vocabulary
+from service import answer, timekeeping, views, vocabulary
 from service.errors import PROBLEM_JSON
 from service.metrics import READINGS_ROUTE
 from service.sources import SOURCE, SOURCE_HEADER
@@ -66,6 +66,12 @@ class Batches(msgspec.Struct, forbid_unknown_fields=True):
     batches: list[Columns]
 
 
+class ClockTime(msgspec.Struct, forbid_unknown_fields=True):
+    """The time that the clock of the data goes on to."""
+
+    time: Time
+
+
 class Activation(msgspec.Struct, forbid_unknown_fields=True):
     """The version that is to serve."""
 
@@ -82,9 +88,10 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     views.ModelList,
     views.ModelEntry,
     views.Registered,
+    timekeeping.ClockView,
     views.Health,
 )
-BODIES: tuple[type[msgspec.Struct], ...] = (Rows, Columns, Batches, Activation)
+BODIES: tuple[type[msgspec.Struct], ...] = (Rows, Columns, Batches, Activation, ClockTime)
 _COLUMNS = {
     "equipment": "pump-7",
     "sensors": ["pressure", "flow"],

@@ -77,7 +77,7 @@ def ask_everything(folder: Path, examples: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr[-5_000:]
-        assert "Tested: 12" in ended.stdout
+        assert "Tested: 14" in ended.stdout
         assert service.client.get("/health/ready").status_code == 200
         service.end()
     assert "Traceback" not in said[0]

@@ -99,7 +99,8 @@ class Playback:
                 looked = now
                 step.news.extend(self.news())
             yield step
-        yield Step([], self.news(), [])
+        ended = self._close()
+        yield Step([], self.news(), ended)
 
     def news(self) -> list[News]:
         """Alarms that have opened or closed since the last look, counted."""
@@ -110,6 +111,17 @@ class Playback:
         self.tally.opened += sum(news.event == "opened" for news in found)
         self.tally.closed += sum(news.event == "closed" for news in found)
         return found
+
+    def _close(self) -> list[str]:
+        """Say that nothing later will come, where ticks wait for it by the clock of the data; a sentence on them."""
+        if not self.tally.statuses["held"]:
+            return []
+        clock = self._client.get("v1", "clock")
+        if clock["clock"] != "event" or clock["due"] is None:
+            return []
+        self._client.put("v1", "clock", body={"time": clock["due"]})
+        waited = f"{clock['held']:,} ticks waited for readings that did not come"
+        return [f"{waited}; the clock of the service went on to {clock['due']}, and they are scored"]
 
     def progress(self) -> str:
         """How far it got, in words."""

@@ -16,12 +16,14 @@ from service.client import Client
 from service.commands import replay
 from service.commands.child import Child
 from service.commands.playback import Playback, Tally
+from service.commands.stream import Machine
 from tests.service.commandline import ROOT, limen, refused
 from tests.service.commands.answers import refused as nothing_taken
 from tests.service.commands.answers import serving, taken, told
 from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, model_folder, time_of
 from tests.service.scripted import answering
+from tests.service.test_serve import process as service_of_its_own
 
 
 def test_a_recording_is_streamed_and_its_alarms_told(live: Child, tmp_path: Path) -> None:
@@ -230,3 +232,20 @@ def test_a_file_of_another_pace_is_told(live: Child, tmp_path: Path) -> None:
     done = limen("replay", write_csv(tmp_path / "x.csv", slow), "--url", live.url, "--speed", 0)
     assert done.status == 0
     assert "limen: the model was trained on one tick every 1 s, the file has one every 60 s" in done.err
+
+
+def test_what_waits_at_the_end_of_a_replay_is_scored(tmp_path: Path) -> None:
+    one = machine("tail")
+    keep = np.arange(ROWS) != ROWS - 5  # the four after it wait for it
+    file = write_csv(tmp_path / "x.csv", Machine("tail", one.time[keep], one.values[keep]))
+    variables = {"LIMEN_REORDER_SECONDS": "60", "LIMEN_MODEL": str(model_folder())}
+    with service_of_its_own(tmp_path / "data", **variables) as (_, url):
+        done = limen("replay", file, "--url", url, "--speed", 0, "--json")
+        assert done.status == 0
+        assert json.loads(done.out.splitlines()[-1])["held"] == 4
+        assert "4 ticks waited for readings that did not come; the clock of the service went on to 2" in done.err
+        with closing(Client(url)) as client:
+            assert client.get("v1", "clock")["held"] == 0
+            recent = client.get("v1", "equipment", "tail", "scores")["scores"]
+        assert [entry["status"] for entry in recent[-4:]] == ["scored"] * 4
+        assert recent[-1]["time"] == time_of(ROWS - 1)
