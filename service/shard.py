@@ -122,7 +122,9 @@ class Shard:
             kind, self.number, self.sequence, received_at, now, readings, alarms, changes.registered,
             changes.followed, silenced, detail or {}, held,
         )  # fmt: skip
-        self.configuration = self.configuration.after(record)
+        before, self.configuration = self.configuration, self.configuration.after(record)
+        if self.configuration.settings.get("clock") != before.settings.get("clock"):
+            self.hear_all(now)  # what another clock said means nothing to this one
         self.sequence += 1
         return record
 
@@ -371,7 +373,7 @@ class Shard:
         return int(self.columns["silent"][: len(self)].sum())
 
     def hear_all(self, now: int) -> None:
-        """After a stop: machines are not silent for the time that nobody listened."""
+        """After a stop, or by another clock: machines are not silent for the time that nobody listened."""
         heard = self.columns["heard"][: len(self)]
         heard[heard != NEVER] = now
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -145,3 +146,24 @@ def test_a_start_goes_on_from_the_time_of_the_newest_record_of_that_clock(
     far = {"future_seconds_max": 366 * 86_400.0}
     run(settings(tmp_path, clock=clock, **far), first)
     run(settings(tmp_path, clock="wall", model=None, **far), second)
+
+
+def test_what_was_heard_by_the_computers_clock_does_not_move_that_of_the_data(tmp_path: Path) -> None:
+    found: list[int] = []
+
+    async def post(client: httpx.AsyncClient, service: Service, equipment: str, first: int) -> None:
+        body = columns(equipment, first, 5)
+        body["times"] = [time.replace("2026", "2020") for time in body["times"]]
+        assert (await client.post("/v1/readings", json=body)).json()["warming"] == 5
+        found.append(service.consumer.clock.now())
+
+    async def look(client: httpx.AsyncClient, service: Service) -> None:
+        found.append(service.consumer.clock.now())
+        assert service.shard.silent() == 0
+
+    run(settings(tmp_path), partial(post, equipment="p1", first=0))
+    run(settings(tmp_path, clock="wall"), look)
+    run(settings(tmp_path), partial(post, equipment="p2", first=20))
+    run(settings(tmp_path), look)
+    before, wall, after, again = found
+    assert before < after == again < wall
