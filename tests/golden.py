@@ -22,6 +22,8 @@ import httpx
 from service import snapshot
 from service.backup import back_up
 from service.lifecycle import Service
+from service.settings import Settings
+from service.sources import SOURCE_HEADER
 from tests.service.running import columns, model_folder, rows, run, settings
 from tests.service.test_registry import upload
 
@@ -39,33 +41,64 @@ def faulty(equipment: str, first: int, count: int) -> dict[str, Any]:
     return body
 
 
+def halves(equipment: str, first: int, count: int, whole: int) -> dict[str, Any]:
+    """Readings in rows, of which all but `whole` lack two sensors: for a machine whose sensors come apart."""
+    found = rows(equipment, first, count)
+    for reading in found["readings"][whole:]:
+        reading["values"] = dict(list(reading["values"].items())[:2])
+    return found
+
+
+def long_ago(first: int, count: int) -> dict[str, Any]:
+    """Readings of another year, in alarm at the end."""
+    body = faulty("h1", first, count)
+    return {**body, "times": [time.replace("2026", "2020") for time in body["times"]]}
+
+
 def bodies() -> list[dict[str, Any]]:
-    """What is posted after the backup: duplicates, a conflict, a late reading, and many that are new."""
+    """What is posted after the backup: duplicates, a conflict, a late reading, some that others waited for, and many
+    that are new."""
     return [
-        {"batches": [columns("p1", 145, 15), columns("p2", 140, 20, seed=6), columns("p4", 100, 30)]},
-        columns("p2", 155, 3, seed=9),
+        columns("w1", 12, 3),
+        rows("j1", 6, 4),
+        long_ago(10, 3),
+        {"batches": [columns("p1", 93, 15), columns("p2", 74, 8, seed=6), columns("p4", 80, 10)]},
+        columns("p2", 76, 3, seed=9),
         columns("p2", 20, 1, seed=6),
-        rows("p1", 160, 8),
-        faulty("p2", 160, 20),
+        rows("p1", 108, 6),
+        faulty("p2", 82, 12),
     ]
 
 
 async def first_days(client: httpx.AsyncClient, service: Service) -> None:
     """Machines that warm up, one that falls silent, a fault, a gap, a switch of models, snapshots in between."""
-    for first in range(0, 60, 20):
-        parts = [columns("p1", first, 20), columns("p2", first, 20, seed=6)]
-        await _post(client, {"batches": [*parts, columns("p3", first, 20)] if first < 20 else parts})
+    for first in range(0, 36, 12):
+        parts = [columns("p1", first, 12), columns("p2", first, 12, seed=6)]
+        await _post(client, {"batches": [*parts, columns("p3", first, 8)] if first < 12 else parts})
     await service.consumer.sweep()
-    await _post(client, faulty("p2", 60, 20))
-    await _post(client, columns("p1", 90, 20))
+    await _post(client, faulty("p2", 36, 12))
+    await _post(client, columns("p1", 60, 12))
     await service.save()
     await client.post("/v1/models", content=upload(seed=1), headers={"Content-Type": "application/zip"})
     await client.put("/v1/models/pumps/active", json={"version": 2})
-    await _post(client, {"batches": [columns("p1", 110, 20), columns("p2", 100, 20, seed=6)]})
+    await _post(client, {"batches": [columns("p1", 72, 16), columns("p2", 50, 16, seed=6)]})
 
 
-async def _post(client: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
-    response = await client.post("/v1/readings", json=body)
+async def backlog(client: httpx.AsyncClient, service: Service) -> None:
+    """Readings of long ago, from a source whose clock is measured."""
+    await _post(client, columns("h1", 0, 8) | {"times": long_ago(0, 8)["times"]}, "gateway-3")
+    await _post(client, long_ago(8, 6), "gateway-3")
+
+
+async def waiting_days(client: httpx.AsyncClient, service: Service) -> None:
+    """Readings that wait for others which are late, and points of single sensors."""
+    await _post(client, {"batches": [columns("w1", 0, 12), columns("w1", 15, 2)]})
+    await _post(client, halves("j1", 0, 8, 6))
+
+
+async def _post(client: httpx.AsyncClient, body: dict[str, Any], source: str = "") -> dict[str, Any]:
+    headers = {SOURCE_HEADER: source} if source else {}
+    response = await client.post("/v1/readings", json=body, headers=headers)
     response.raise_for_status()
     answer: dict[str, Any] = response.json()
     return answer
@@ -81,19 +114,31 @@ async def answered(client: httpx.AsyncClient) -> list[Any]:
     return [await _post(client, body) for body in bodies()]
 
 
+def waiting(data_dir: Path) -> Settings:
+    """Settings with which readings wait, for so long that only what comes decides."""
+    return settings(
+        data_dir, model=None, snapshots_kept=1, silent_intervals=8, silent_check_seconds=300.0, reorder_seconds=1000.0,
+        join=["j*"],
+    )  # fmt: skip
+
+
 def write(folder: Path) -> None:
     """Make the golden files of this version in a folder."""
 
     async def last_day(client: httpx.AsyncClient, service: Service) -> None:
-        await _post(client, {"batches": [columns("p1", 130, 20), columns("p2", 120, 40, seed=6)]})
+        await _post(client, {"batches": [columns("p1", 88, 10), columns("p2", 66, 16, seed=6)]})
+        await _post(client, columns("w1", 19, 2))
         await asyncio.to_thread(back_up, data, folder / "backup")
         expected = {"engine": snapshot.engine_id(), "lists": await listed(client), "answers": await answered(client)}
         (folder / "expected.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")
 
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "data"
-        run(settings(data, model=model_folder(), snapshots_kept=1), first_days)
-        run(settings(data, model=None, silent_intervals=8), last_day)
+        run(settings(data, model=model_folder(), snapshots_kept=1, silent_intervals=20), first_days)
+        offset = settings(data, model=None, snapshots_kept=1, clock="wall", time_source={"gateway-*": "offset"})
+        run(offset, backlog)
+        run(waiting(data), waiting_days)
+        run(waiting(data), last_day)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ from service import snapshot
 from service.backup import read_contents
 from service.journal_reader import JournalFile
 from service.lifecycle import Service
-from service.settings import JOURNAL
-from service.status import STATUS_NAMES
+from service.settings import JOURNAL, SNAPSHOTS
+from service.sources import shifts_in
+from service.status import STATUS_NAMES, Flag
 from tests import golden
 from tests.service.commandline import limen
-from tests.service.running import run, settings
+from tests.service.running import run
 
 VERSIONS = sorted(path.name for path in golden.GOLDEN.iterdir())
 BYTES_MAX = 100_000  # of the files of one version
@@ -64,7 +65,7 @@ def test_a_released_version_is_gone_on_from_as_it_did(version: str, without_snap
         compare(await golden.listed(client), wanted["lists"], exactly)
         compare(await golden.answered(client), wanted["answers"], exactly)
 
-    run(settings(tmp_path / "data", model=None, silent_intervals=8), scenario)
+    run(golden.waiting(tmp_path / "data"), scenario)
     assert limen("journal", "verify", tmp_path / "data").status == 0
 
 
@@ -80,7 +81,7 @@ def test_the_outcomes_in_its_journal_are_those_of_this_program(version: str) -> 
             for slot, time, values, status, score in rows:
                 kept = readings.setdefault((part.artifact_id, slot), [])
                 kept.append((time, values, STATUS_NAMES[status], float(score)))
-    assert len(readings) == 5, "three machines, two of them with two models"
+    assert len(readings) == 8, "six machines, two of them with two models"
     for (artifact_id, slot), kept in readings.items():
         times, values, status, score = zip(*kept, strict=True)
         again = score_series(models[artifact_id].detector, f"slot-{slot}", np.array(times), np.array(values))
@@ -102,5 +103,10 @@ def test_golden_files_can_be_written_anew(tmp_path: Path) -> None:
     batches = [batch for answer in found["answers"] for batch in answer.get("batches", [])]
     statuses = {status for batch in batches for status in batch["status"]}
     assert {"scored", "warming", "duplicate", "rejected", "late"} <= statuses
-    kinds = {record.kind for record in JournalFile(tmp_path / "backup" / JOURNAL).read()}
-    assert kinds == {"settings", "activate", "readings", "event"}
+    records = list(JournalFile(tmp_path / "backup" / JOURNAL).read())
+    assert {record.kind for record in records} == {"settings", "activate", "readings", "event"}
+    assert any(record.held for record in records)
+    assert any(shifts_in(record) for record in records)
+    assert any((part.flags & Flag.HISTORICAL).any() for record in records for part in record.readings)
+    (path,) = snapshot.paths(tmp_path / "backup" / SNAPSHOTS)
+    assert {"waiting", "shifts"} <= snapshot.read(path).arrays.keys()
