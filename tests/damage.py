@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import httpx
 
@@ -21,11 +22,12 @@ from service.registry import ActiveIndex, Registry, RegistryError
 from service.settings import JOURNAL, SNAPSHOTS
 from service.snapshot import Snapshot
 from service.verification import verify
-from tests.service.running import columns, model_folder, run, settings
+from tests.service.running import SENSORS, columns, model_folder, run, settings, time_of
 from tests.service.test_registry import ZIP, zipped
 from tests.uninterrupted import compare_states
 
 LOG, MARK, INDEX = f"{JOURNAL}-wal", "journal/shard-0.last", "models/index.json"
+JOINED = "j-*"  # machines whose sensors come apart
 SECTOR_BYTES = 512
 REFUSED = (JournalError, RecordError, RegistryError, ModelError)
 KINDS = ("bit", "bit", "bit", "empty", "first", "cut")
@@ -63,7 +65,8 @@ class Damage:
 
 @cache
 def killed() -> Path:
-    """The data folder of a service that was killed: two models, two snapshots, records in database and log."""
+    """The data folder of a service that was killed: two models, two snapshots, records in database and log; points of
+    a machine whose sensors come apart wait in all of them."""
     folder = Path(mkdtemp(prefix="limen-test-"))
 
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
@@ -71,6 +74,8 @@ def killed() -> Path:
             for number in range(6):
                 answer = await client.post("/v1/readings", json=columns(f"p{number}", first, 7))
                 assert answer.status_code == 200
+            answer = await client.post("/v1/readings", json=points(first))
+            assert answer.json()["held"] > 0
 
         journal = service.consumer.journal
         assert isinstance(journal, SqliteJournal)
@@ -85,8 +90,18 @@ def killed() -> Path:
         await post(21)
         shutil.copytree(folder / "data", folder / "killed")
 
-    run(settings(folder / "data"), scenario)
+    run(settings(folder / "data", join=[JOINED]), scenario)
     return folder / "killed"
+
+
+def points(first: int, ticks: int = 7) -> dict[str, Any]:
+    """Points of single sensors of one machine: of one to four of them at each second."""
+    readings = [
+        {"equipment": "j-0", "time": time_of(first + tick), "values": {name: tick + 1.5 * place}}
+        for tick in range(ticks)
+        for place, name in enumerate(SENSORS[: 1 + tick % 4])
+    ]
+    return {"readings": readings}
 
 
 def files() -> list[str]:
@@ -103,7 +118,7 @@ def by_chance(file: str, rng: random.Random, count: int) -> list[Damage]:
 
 def start(folder: Path) -> tuple[Snapshot, Registry]:
     """A start without anything that listens: the state, and the models."""
-    service = Service(settings(folder, model=None))
+    service = Service(settings(folder, model=None, join=[JOINED]))
     service.load()
     assert service._loaded is not None
     registry, shard, _, journal = service._loaded

@@ -17,6 +17,7 @@ from service.errors import Unavailable
 from service.journal import SqliteJournal
 from service.journal_reader import JournalFile
 from service.lifecycle import Service
+from service.limits import ShardLimits
 from service.records import Record, encode
 from service.registry import Registry
 from service.replay import replay
@@ -26,7 +27,6 @@ from service.snapshot import Snapshot
 from service.verification import verify
 from tests import damage, power_run
 from tests.fault_run import DISK
-from tests.service import fleet
 from tests.service.running import columns, model_folder, run
 from tests.service.test_registry import ZIP, zipped
 from tests.test_power_loss import records_of
@@ -37,7 +37,11 @@ BODIES = 5
 DATA, ANSWERS, AGAIN, MIGRATIONS = f"{DISK}/data", "answers", "answers-again", "migrations"
 NEXT, NEW = "next", "new"  # folders of models
 LEFTOVERS = ("models/.*", "snapshots/.*")
-DURABLE: dict[str, Any] = {"journal_bytes_max": 1, "silent_check_seconds": 86_400, "snapshot_seconds": 86_400}
+GIVEN: dict[str, Any] = {
+    "clock": "event", "join": [damage.JOINED], "journal_bytes_max": 1, "silent_check_seconds": 86_400,
+    "snapshot_seconds": 86_400,
+}  # fmt: skip
+LIMITS = ShardLimits(future=None, join=(damage.JOINED,))
 
 
 class Said(msgspec.Struct, array_like=True):
@@ -64,6 +68,8 @@ class Client:
         first = FIRST + number * COUNT
         body = {"batches": [columns(f"p{machine}", first, COUNT) for machine in range(MACHINES)]}
         await self._done(f"body {number}", await self.client.post("/v1/readings", json=body), 200)
+        points = damage.points(first, COUNT)
+        await self._done(f"points {number}", await self.client.post("/v1/readings", json=points), 200)
 
     async def upload(self, what: str, content: bytes) -> int:
         """A model, sent again where it could not be stored; the version that it got."""
@@ -115,7 +121,7 @@ class Living:
             with suppress(Stopped, Unavailable):
                 await _lived(own, service, zipped(place / NEXT), zipped(place / NEW))
 
-        run(Settings(data_dir=place / DATA, clock="event", **DURABLE), life)
+        run(Settings(data_dir=place / DATA, **GIVEN), life)
 
     def check(self, place: Path, sound: Path, told: str) -> None:
         answered = said_in(place / ANSWERS)
@@ -224,7 +230,7 @@ def check_again(answer: dict[str, Any], before: Said | None) -> None:
 
 def started(folder: Path) -> tuple[Snapshot, Registry]:
     """A start without anything that listens."""
-    service = Service(Settings(data_dir=folder, clock="event", **DURABLE))
+    service = Service(Settings(data_dir=folder, **GIVEN))
     service.load()
     assert service._loaded is not None
     registry, shard, _, opened = service._loaded
@@ -234,7 +240,7 @@ def started(folder: Path) -> tuple[Snapshot, Registry]:
 
 def uninterrupted(registry: Registry, records: dict[int, Record], until: int) -> Snapshot:
     """The state before a record."""
-    shard = Shard(registry.resolve, fleet.ANY_TIME)
+    shard = Shard(registry.resolve, LIMITS)
     for sequence in range(1, until):
         replay(shard, records[sequence], registry.model_of)
     return recovery.capture(shard)

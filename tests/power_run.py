@@ -24,6 +24,7 @@ from service import journal, snapshot
 from service.lifecycle import Service
 from service.records import Record, encode
 from service.settings import MODELS
+from tests import damage
 from tests.crash import Machine
 from tests.service.fleet import in_columns
 from tests.service.running import SENSORS, run, settings
@@ -59,6 +60,7 @@ class Client:
         for machine in self.machines:
             machine.at = life * TICKS // len(FAILING)
         self.rng = random.Random(life)
+        self.points = 100 * life  # seconds of points of single sensors, which wait
         self.version = 2 if life else 1
         self.note = os.open(folder / ANSWERED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
@@ -73,6 +75,10 @@ class Client:
             response = await client.post("/v1/readings", json={"batches": batches})
             assert response.status_code == 200, response.text
             self.answered(service)
+            response = await client.post("/v1/readings", json=damage.points(self.points, 2))
+            assert response.status_code == 200, response.text
+            self.answered(service)
+            self.points += 2
 
     async def activate(self, client: httpx.AsyncClient, service: Service, upload: bytes) -> None:
         response = await client.post("/v1/models", content=upload, headers=ZIP)
@@ -116,7 +122,7 @@ def live(folder: Path, life: int, model: Path, following: Path) -> None:
         await own.post(client, service, 5)
 
     bounds = {"journal_bytes_max": 1, "silent_check_seconds": 86_400, "snapshot_seconds": 86_400}
-    given = settings(folder / DATA, model=None if life else model, **bounds)
+    given = settings(folder / DATA, model=None if life else model, join=[damage.JOINED], **bounds)
     run(given, (first, killed, failing, after_it)[life])
 
 

@@ -21,7 +21,7 @@ from tests.uninterrupted import compare_states
 PLACES, PLACES_LONG = 30, 1_000  # in each file
 PAGE, FRAME, LOG_HEADER = 4096, 4096 + 24, 32
 MODEL = "models/pumps/1"
-END_IS_GONE = "records up to 27 were acknowledged: its end is damaged or gone"
+END_IS_GONE = "records up to 31 were acknowledged: its end is damaged or gone"
 LOG_PLACES = {
     "magic": Damage(LOG, "bit", 3, 4),
     "size of pages": Damage(LOG, "bit", 10, 4),
@@ -173,6 +173,6 @@ def test_where_no_snapshot_can_be_used_and_records_were_removed_a_start_says_whi
     folder = folder_with(tmp_path, spoil, 2, pruned=True)
     for _ in range(2):
         with pytest.raises(
-            JournalError, match=r"^records 1 to 8 are neither in a snapshot nor in the journal: put back the snapshots"
+            JournalError, match=r"^records 1 to 9 are neither in a snapshot nor in the journal: put back the snapshots"
         ):
             start(folder)

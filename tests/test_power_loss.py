@@ -19,13 +19,14 @@ import pytest
 from service import recovery, scoring
 from service.journal import Journal
 from service.lifecycle import Service
+from service.limits import ShardLimits
 from service.records import Record, decode
 from service.registry import Registry
 from service.replay import replay
 from service.settings import MODELS
 from service.shard import Shard
 from service.snapshot import Snapshot
-from tests import power, power_run
+from tests import damage, power, power_run
 from tests.power import Operation, Recording, State, Write
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, in_columns, normal
@@ -72,7 +73,7 @@ def run(planted: str = "") -> Run:
 def uninterrupted(folder: Path) -> dict[int, Snapshot]:
     """The state before each record."""
     registry = Registry(folder / power_run.DATA / MODELS)
-    shard = Shard(registry.resolve, fleet.ANY_TIME)
+    shard = Shard(registry.resolve, ShardLimits(future=None, join=(damage.JOINED,)))
     states = {1: recovery.capture(shard)}
     for record in records_of(folder / power_run.RECORDS):
         replay(shard, record, registry.model_of)
@@ -109,7 +110,7 @@ def chosen(count: int, seed: int, run: Run) -> list[State]:
 
 def started(folder: Path) -> tuple[Shard, Journal, Registry]:
     """A start, without anything that listens."""
-    service = Service(settings(folder, model=None))
+    service = Service(settings(folder, model=None, join=[damage.JOINED]))
     service.load()
     assert service._loaded is not None
     registry, shard, _, journal = service._loaded
@@ -167,6 +168,7 @@ def _brief(operation: Operation) -> str:
 @pytest.mark.prove
 @needs_strace
 def test_what_was_answered_survives_a_power_loss_at_any_moment(tmp_path: Path) -> None:
+    assert sum("waiting" in state.arrays for state in run().uninterrupted.values()) > 20
     check_all(chosen(STATES, 1, run()), tmp_path, run())
 
 
