@@ -17,8 +17,8 @@ from polars.exceptions import PolarsError
 
 from models.contract import DataError
 from models.exports.history import history_columns
-from service import history, records
-from service.followers.history import HistoryExport, store_path
+from service import history
+from service.followers.history import SEQUENCE, WAITING, HistoryExport, readings_of, store_path, whole
 from service.history import HISTORY, Source
 from service.ingest.times import time_texts
 from service.records import ModelReadings
@@ -81,10 +81,12 @@ class Exported:
         return sorted(found.items(), key=lambda timed: timed[0])[: wanted.limit]
 
     def _of_store(self, day: int, wanted: Wanted, before: int) -> Iterator[Timed]:
-        query = "SELECT sequence, received_at, payload FROM waiting WHERE day = ? AND sequence < ? ORDER BY sequence"
         count = 0
-        for sequence, received_at, payload in self._waiting(query, day, before):
-            for readings in records.decode("readings", 0, sequence, received_at, payload).readings:
+        for row in self._waiting(f"{WAITING} WHERE day = ? AND sequence < ? ORDER BY sequence", day, before):
+            if not whole(row):
+                log.error("what waits for the history in record %s is damaged and is left out", row[SEQUENCE])
+                continue
+            for readings in readings_of(row):
                 timed = chosen(wanted, readings)
                 count += len(timed)
                 yield from timed
@@ -92,10 +94,14 @@ class Exported:
                 return
 
     def _waiting(self, query: str, *given: int) -> Iterator[Any]:
-        """Rows of the store, which another process writes; none where there is no store."""
-        if self.store.is_file():
-            with closing(sqlite3.connect(f"{self.store.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        """Rows of the store, which another process writes; none where there is no store, or where it is damaged."""
+        if not self.store.is_file():
+            return
+        with closing(sqlite3.connect(f"{self.store.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            try:
                 yield from connection.execute(query, given)
+            except sqlite3.DatabaseError as error:
+                log.error("what waits for the history cannot be read and is left out: %s: %s", self.store, error)
 
 
 def _of_file(path: Path, wanted: Wanted, before: int) -> dict[int, ScoreEntry]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.contract import MICROSECONDS, ModelError
 from models.disk import make_folder, remove_leftovers, sync_folder, write_durably
-from models.exports.history import FORMAT, HistoryColumns
+from models.exports.history import FORMAT, HistoryColumns, sealed
 from models.manifest import MANIFEST, read_manifest
 from service.records import ARRAYS, ModelReadings
 from service.ring import ALARM_BIT
@@ -132,7 +132,7 @@ def write(folder: Path, source: Source, day: int, ids: Mapping[int, str], parts:
     path = home / f"{source.model}-v{source.version}-{first:012d}.parquet"
     content = io.BytesIO()
     frame(source, ids, parts).write_parquet(content, metadata=source.columns().metadata())
-    write_durably(path, content.getvalue())
+    write_durably(path, sealed(content.getvalue()))
     return path
 
 

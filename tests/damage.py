@@ -110,9 +110,9 @@ def files() -> list[str]:
     return [name for name in found if not name.endswith("-shm") and name != "lock"]
 
 
-def by_chance(file: str, rng: random.Random, count: int) -> list[Damage]:
-    """Damage anywhere in a file."""
-    size = (killed() / file).stat().st_size
+def by_chance(file: str, rng: random.Random, count: int, folder: Path | None = None) -> list[Damage]:
+    """Damage anywhere in a file, of that folder or of `killed`."""
+    size = ((folder or killed()) / file).stat().st_size
     return [Damage(file, rng.choice(KINDS), rng.randrange(size), rng.randrange(8)) for _ in range(count)]
 
 

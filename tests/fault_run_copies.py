@@ -119,7 +119,7 @@ Entries = dict[tuple[str, int], float | None]  # scores by machine and time
 
 
 class Follower:
-    """The follower that exports history: three days, of which two are over, and one that is too old."""
+    """The follower that exports history: three days, of which one has to leave, and one that is too old."""
 
     def prepare(self, place: Path) -> None:
         plant = Plant(place / DATA)

@@ -21,7 +21,7 @@ def main(name: str, given: str) -> int:
     from service.commands.tether import hold
     from service.followers.follow import follow
     from service.followers.history import HistoryExport, store_path
-    from service.followers.store import StoreError
+    from service.followers.store import REMEDY, StoreError
     from service.journal_reader import JournalError, JournalFile
     from service.records import RecordError
     from service.serve import write_logs
@@ -46,8 +46,12 @@ def main(name: str, given: str) -> int:
         follower = HistoryExport(settings)
         follow(follower, JournalFile(settings.data_dir / JOURNAL), stopping)
         follower.store.close()
-    except (JournalError, RecordError, StoreError, OSError, sqlite3.Error) as error:
+    except (JournalError, RecordError, StoreError, OSError) as error:
         logging.getLogger("limen").critical("follower %s cannot go on: %s", name, error)
+        return 1
+    except sqlite3.Error as error:
+        told = f"{path} cannot be used: {error}; look whether the disk is full or fails; where it is damaged, {REMEDY}"
+        logging.getLogger("limen").critical("follower %s cannot go on: %s", name, told)
         return 1
     return 0
 

@@ -10,25 +10,31 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from models.contract import MICROSECONDS
 from service import history, records, snapshot
-from service.followers.store import Store
+from service.followers.store import Store, seal
 from service.history import DAY, HISTORY, Part
-from service.records import Record
+from service.records import ModelReadings, Record
 from service.settings import MODELS, SNAPSHOTS, Settings
 
 PART_BYTES = 32 * 1024 * 1024
 TABLES = """
-CREATE TABLE equipment (slot INTEGER PRIMARY KEY, id TEXT NOT NULL) STRICT;
+CREATE TABLE equipment (slot INTEGER PRIMARY KEY, id TEXT NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE TABLE part (
   day INTEGER, artifact TEXT, due INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (day, artifact)) STRICT;
 CREATE TABLE waiting (
-  day INTEGER, artifact TEXT, sequence INTEGER, received_at INTEGER NOT NULL, payload BLOB NOT NULL) STRICT;
+  day INTEGER, artifact TEXT, sequence INTEGER, received_at INTEGER NOT NULL, payload BLOB NOT NULL,
+  seal BLOB NOT NULL) STRICT;
 CREATE INDEX waiting_part ON waiting (day, artifact, sequence);
 """
+
+WAITING = "SELECT day, artifact, sequence, received_at, payload, seal FROM waiting"
+SEQUENCE, PAYLOAD = 2, 4  # places in its rows
+Row = tuple[Any, ...]
 
 log = logging.getLogger("limen")
 
@@ -50,17 +56,15 @@ class HistoryExport:
     def take(self, record: Record) -> None:
         """Let the readings of a record wait for the end of their days."""
         execute = self.store.connection.execute
-        for registered in record.registered:
-            execute("INSERT OR REPLACE INTO equipment VALUES (?, ?)", registered)
+        self._name(record.registered)
         for readings in record.readings:
             for part in history.by_day(record.sequence, readings):
                 payload = records.encode(
                     Record("readings", record.shard, record.sequence, record.received_at, record.now, [part.readings])
                 )
                 key = part.day, readings.artifact_id
-                execute(
-                    "INSERT INTO waiting VALUES (?, ?, ?, ?, ?)", (*key, record.sequence, record.received_at, payload)
-                )
+                row = *key, record.sequence, record.received_at, payload
+                execute("INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)", (*row, seal(*row)))
                 due = max((part.day + 1) * DAY, record.now) + self.delay
                 execute(
                     "INSERT INTO part VALUES (?, ?, ?, ?) "
@@ -70,8 +74,18 @@ class HistoryExport:
 
     def missed(self, first: int, last: int) -> None:
         """Machines that were registered in a hole: every kept snapshot is newer than the records that were removed."""
-        known = snapshot.newest_ids(self.snapshots)
-        self.store.connection.executemany("INSERT OR REPLACE INTO equipment VALUES (?, ?)", known.items())
+        self._name(snapshot.newest_ids(self.snapshots).items())
+
+    def _name(self, known: Iterable[tuple[int, str]]) -> None:
+        rows = [(slot, name, seal(slot, name)) for slot, name in known]
+        self.store.connection.executemany("INSERT OR REPLACE INTO equipment VALUES (?, ?, ?)", rows)
+
+    def _names(self) -> dict[int, str]:
+        """StoreError where one is damaged."""
+        rows = self.store.connection.execute("SELECT slot, id, seal FROM equipment").fetchall()
+        if not all(seal(slot, name) == own for slot, name, own in rows):
+            raise self.store.damaged("the name of a machine")
+        return {slot: name for slot, name, _ in rows}
 
     def settle(self) -> None:
         """Export the parts that are due or large, and remove days that are too old."""
@@ -87,15 +101,12 @@ class HistoryExport:
     def _export(self, day: int, artifact_id: str) -> None:
         """Write one part, then forget what is in it."""
         execute, key = self.store.connection.execute, (day, artifact_id)
-        waiting = execute(
-            "SELECT sequence, received_at, payload FROM waiting WHERE day = ? AND artifact = ? ORDER BY sequence", key
-        )
-        found = [
-            Part(sequence, day, readings)
-            for sequence, received_at, payload in waiting
-            for readings in records.decode("readings", 0, sequence, received_at, payload).readings
-        ]
-        ids = dict(execute("SELECT slot, id FROM equipment").fetchall())
+        rows = execute(f"{WAITING} WHERE day = ? AND artifact = ? ORDER BY sequence", key).fetchall()
+        (size,) = execute("SELECT bytes FROM part WHERE day = ? AND artifact = ?", key).fetchone()
+        if not all(map(whole, rows)) or sum(len(row[PAYLOAD]) for row in rows) != size:
+            raise self.store.damaged(f"what waits of {history.day_name(day)}")
+        found = [Part(row[SEQUENCE], day, readings) for row in rows for readings in readings_of(row)]
+        ids = self._names()
         if artifact_id not in self.sources:
             self.sources = history.sources(self.models)
         source = self.sources.get(artifact_id)
@@ -112,6 +123,17 @@ class HistoryExport:
         with self.store.transaction():
             execute("DELETE FROM waiting WHERE day = ? AND artifact = ?", key)
             execute("DELETE FROM part WHERE day = ? AND artifact = ?", key)
+
+
+def whole(row: Row) -> bool:
+    """Whether a row of `WAITING` matches its checksum."""
+    return seal(*row[:-1]) == row[-1]
+
+
+def readings_of(row: Row) -> Sequence[ModelReadings]:
+    """What waits in a row of `WAITING`."""
+    _, _, sequence, received_at, payload, _ = row
+    return records.decode("readings", 0, sequence, received_at, payload).readings
 
 
 def store_path(data_dir: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,13 +11,16 @@ from pathlib import Path
 
 from models.disk import make_folder
 
-FORMAT = 1
+FORMAT = 2
 BUSY_MILLISECONDS = 10_000
 TABLES = """
-CREATE TABLE place (position INTEGER NOT NULL, now INTEGER NOT NULL, received_at INTEGER NOT NULL) STRICT;
-INSERT INTO place VALUES (0, 0, 0);
+CREATE TABLE place (
+  position INTEGER NOT NULL, now INTEGER NOT NULL, received_at INTEGER NOT NULL, seal BLOB NOT NULL) STRICT;
 CREATE TABLE hole (first INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
 """
+
+
+REMEDY = "remove it (its -wal and -shm, too): it begins anew with what the journal has"
 
 
 class StoreError(ValueError):
@@ -40,23 +44,45 @@ class Store:
         make_folder(path.parent)
         self.path = path
         self.connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._open(tables)
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _open(self, tables: str) -> None:
         self.connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
         self.connection.execute("PRAGMA synchronous = FULL")
         (found,) = self.connection.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            raise StoreError(
+                f"{self.path} has format {found}; this program knows {FORMAT}: start the newer program again"
+            )
         if found not in (0, FORMAT):
-            self.connection.close()
-            raise StoreError(f"{path} has format {found}; this program knows {FORMAT}: start the newer program again")
+            raise StoreError(f"{self.path} has format {found}; this program knows {FORMAT}: {REMEDY}")
         if not found:
-            self.connection.executescript(f"BEGIN;\n{TABLES}\n{tables}\nPRAGMA user_version = {FORMAT};\nCOMMIT;")
+            first = "INSERT INTO place VALUES (0, 0, 0, x'" + seal(0, 0, 0).hex() + "');"
+            self.connection.executescript(
+                f"BEGIN;\n{TABLES}\n{first}\n{tables}\nPRAGMA user_version = {FORMAT};\nCOMMIT;"
+            )
 
     @property
     def place(self) -> Place:
-        return Place(*self.connection.execute("SELECT position, now, received_at FROM place").fetchone())
+        """StoreError where it is damaged."""
+        *found, own = self.connection.execute("SELECT position, now, received_at, seal FROM place").fetchone()
+        if seal(*found) != own:
+            raise self.damaged("its place")
+        return Place(*found)
+
+    def damaged(self, what: str) -> StoreError:
+        """Why the store cannot be used any more."""
+        return StoreError(f"{self.path}: {what} does not match its checksum; it is damaged: {REMEDY}")
 
     def move(self, place: Place) -> None:
         """Within a transaction: what was read so far is taken in with it."""
-        self.connection.execute("UPDATE place SET position = ?, now = ?, received_at = ?", astuple(place))
+        own = astuple(place)
+        self.connection.execute("UPDATE place SET position = ?, now = ?, received_at = ?, seal = ?", (*own, seal(*own)))
 
     def holes(self) -> list[tuple[int, int]]:
         """Records that were gone before they were read: first and last."""
@@ -79,6 +105,15 @@ class Store:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def seal(*values: int | str | bytes) -> bytes:
+    """A checksum of a row."""
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        content = value if isinstance(value, bytes) else str(value).encode()
+        digest.update(len(content).to_bytes(8, "little") + content)
+    return digest.digest()
 
 
 def place_in(path: Path) -> Place:
