@@ -8,12 +8,13 @@ rates, of which tick T of the model's grid takes the last ones up to T. Ticks ar
 - when the machine has sent something later by the reorder window;
 - when the window has passed by the clock.
 
-A tick that is closed is scored as any reading. Here are the rules and what waits; nothing here reads a clock.
+No micro-batch closes more than some ten thousand ticks: what is left is closed by the next ones. A tick that is closed
+is scored as any reading. Here are the rules and what waits; nothing here reads a clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,7 +27,9 @@ from service.admission import Pace
 from service.align import Verdict
 from service.ingest.times import TIME_MAX
 
-FILLED_MAX = 1_000  # ticks that are made of held values alone, at once
+FILLED_MAX = 1_000  # ticks of one machine that are made of held values alone, at once
+CLOSED_MAX = 32_768  # ticks that one micro-batch or look closes: then it begins with no further one
+FORCED_MAX = 262_144  # ticks from which even machines of which too many wait have no silence filled
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,26 @@ class Window:
 
     reorder: int = 0
     ticks_max: int = 1_000
+
+
+@dataclass(slots=True)
+class Room:
+    """How many ticks one micro-batch or look has `closed`, and whether some that were ready are left (`more`, until the
+    next look): the next ones close them, in the same order."""
+
+    closed: int = 0
+    more: bool = False
+
+    @property
+    def full(self) -> bool:
+        """Whether no further tick is begun with."""
+        return self.closed >= CLOSED_MAX
+
+    def take(self, ticks: Iterable[Closed]) -> Iterator[Closed]:
+        """Ticks that are closed."""
+        for tick in ticks:
+            self.closed += 1
+            yield tick
 
 
 @dataclass(slots=True)
@@ -127,23 +150,30 @@ class Waiting:
                 newer = found.stamp > self.stamp
                 self.value[newer], self.stamp[newer] = found.value[newer], found.stamp[newer]
 
-    def closing(self, last: int, now: int, window: Window, pace: Pace, holds: Ints) -> Iterator[Closed]:
-        """Close the ticks that are ready, in order of time; `last` is the last one that was closed. A value is held for
-        `holds` (d,) microseconds (0: for good)."""
+    def closing(self, last: int, now: int, window: Window, pace: Pace, holds: Ints, room: Room) -> Iterator[Closed]:
+        """Close the ticks that are ready and for which there is `room`, in order of time; `last` is the last one that
+        was closed. A value is held for `holds` (d,) microseconds (0: for good)."""
         while self.ticks:
             tick = self.ticks[min(self.ticks)]
             if not self._ready(tick, last, now, window, pace):
                 return
-            if self.joined:
-                yield from self._filled(last, tick.time - pace.interval, pace.interval, holds)
+            if room.full and len(self.ticks) <= window.ticks_max:
+                room.more = True
+                return
+            if self.joined and room.closed < FORCED_MAX:
+                yield from room.take(self._filled(last, tick.time - pace.interval, pace.interval, holds))
             self.close_until(tick.time)
-            yield Closed(tick.time, self.held(tick.time, holds) if self.joined else tick.value)
+            yield from room.take([Closed(tick.time, self.held(tick.time, holds) if self.joined else tick.value)])
             last = tick.time
 
-    def quiet(self, last: int, until: int, pace: Pace, holds: Ints) -> Iterator[Closed]:
-        """Ticks of held values alone up to the time `until`, where nothing waits."""
-        if self.joined and not self.ticks and last != NEVER:
-            yield from self._filled(last, until, pace.interval, holds)
+    def quiet(self, last: int, until: int, pace: Pace, holds: Ints, room: Room) -> Iterator[Closed]:
+        """Ticks of held values alone up to the time `until`, where nothing waits and there is `room`."""
+        if not self.joined or self.ticks or last == NEVER:
+            return
+        if room.full:
+            room.more = True
+            return
+        yield from room.take(self._filled(last, until, pace.interval, holds))
 
     def _ready(self, tick: OpenTick, last: int, now: int, window: Window, pace: Pace) -> bool:
         if len(self.ticks) > window.ticks_max:

@@ -156,8 +156,9 @@ class Meeting:
         """Close the ticks that are ready; whether that of the reading itself, tick `own`, is one of them."""
         self.outcome.status[place], self.outcome.reason[place] = Status.HELD, Reason.NONE
         answered = False
-        limits = self.shard.limits
-        for closed in machine.closing(last, self.now, limits.window, self.bank.pace, limits.holds(self.bank.model)):
+        limits, room = self.shard.limits, self.shard.waiting.room
+        holds = limits.holds(self.bank.model)
+        for closed in machine.closing(last, self.now, limits.window, self.bank.pace, holds, room):
             mine = closed.time == own
             answered |= mine
             self._through.append((slot, closed.time, closed.values, place if mine else -1))
@@ -193,6 +194,9 @@ def due(shard: Shard, now: int) -> list[tuple[Bank, Index, Ints, Floats]]:
     machine and time."""
     found: dict[int, list[tuple[int, Closed]]] = {}
     for slot in sorted(shard.waiting.machines):
+        if shard.waiting.room.full:
+            shard.waiting.room.more = True
+            break
         bank = shard.banks.get(int(shard.columns["bank"][slot]))
         if bank is not None:
             closed = list(_due(shard, bank, slot, shard.waiting.of(slot, bank.detector.sensors), now))
@@ -224,13 +228,14 @@ def all_due(shard: Shard) -> int | None:
 def _due(shard: Shard, bank: Bank, slot: int, machine: Waiting, now: int) -> Iterator[Closed]:
     """The ticks of one machine. One that has fallen quiet goes on with the values that it may hold: its clock is taken
     to go on since it was heard."""
-    limits, last, heard = shard.limits, int(shard.columns["last_time"][slot]), int(shard.columns["heard"][slot])
+    limits, room = shard.limits, shard.waiting.room
+    last, heard = int(shard.columns["last_time"][slot]), int(shard.columns["heard"][slot])
     holds = limits.holds(bank.model)
     until = machine.newest(last) + (now - heard) - limits.window.reorder - bank.pace.interval
-    for tick in machine.closing(last, now, limits.window, bank.pace, holds):
+    for tick in machine.closing(last, now, limits.window, bank.pace, holds, room):
         last = tick.time
         yield tick
-    yield from machine.quiet(last, until, bank.pace, holds)
+    yield from machine.quiet(last, until, bank.pace, holds, room)
 
 
 def ordered(shard: Shard, bank: Bank, slot: Index, time: Ints, valued: Bools | None) -> Admitted:

@@ -337,8 +337,9 @@ class Service:
                 log.error("no snapshot could be saved: %s", error, exc_info=told)
 
     async def _keep_looking(self) -> None:
-        """Looks for what is due by the clock: ticks that waited, and machines that fell silent."""
-        while await self._goes_on_after(self.settings.look_seconds):
+        """Looks for what is due by the clock: ticks that waited, and machines that fell silent. A look that left some
+        is followed by the next one at once; readings that came meanwhile are taken between them."""
+        while await self._goes_on_after(0.0 if self.shard.waiting.room.more else self.settings.look_seconds):
             await self.consumer.sweep()
 
     async def _keep_room(self) -> None:

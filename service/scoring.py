@@ -21,6 +21,7 @@ from service import ring
 from service.admission import Admission, Admitted
 from service.alarms import SHARE_MIN
 from service.align import NEVER
+from service.assembly import Room
 from service.bank import Bank
 from service.columns import Index
 from service.entry import Entry, due, enter, missing_values, ordered
@@ -110,6 +111,7 @@ def step(shard: Shard, bodies: Sequence[Body], now: int, received_at: int | None
 
 def score(shard: Shard, bodies: Sequence[Body], instant: Instant) -> Scored:
     """The steps of serving, in their order, for all readings that wait."""
+    shard.waiting.room = Room(more=shard.waiting.room.more)
     batch = gather(bodies)
     outcome = Outcome.blank(batch.received, top=any(body.form == "rows" for body in bodies))
     runs = shard.place(batch.equipment, Welcome(shard, batch, instant.horizon))
@@ -142,6 +144,7 @@ def look(shard: Shard, now: int, received_at: int | None = None) -> Record | Non
     None where there is nothing."""
     wall = now if received_at is None else received_at
     historical = Instant.of(shard.limits, now, wall).historical
+    shard.waiting.room = Room()
     kept: list[ModelReadings] = []
     for bank, slot, time, x in due(shard, now):
         missing = missing_values(x)

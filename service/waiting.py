@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from service.assembly import Waiting, Window
+from service.assembly import Room, Waiting, Window
 from service.equipment import EquipmentTable
 
 
@@ -16,6 +16,7 @@ class WaitingMachines:
     def __init__(self, table: EquipmentTable, window: Window, join: Sequence[str] = ()) -> None:
         self.table, self.window, self.join = table, window, tuple(join)
         self.machines: dict[int, Waiting] = {}
+        self.room = Room()  # of the micro-batch or look under way
 
     @property
     def possible(self) -> bool:
