@@ -17,15 +17,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.contract import Bools, Floats, Ints
 from models.gaps import NEVER
 from service.admission import Pace
 from service.align import Verdict
 from service.ingest.times import TIME_MAX
+from service.point_marks import PointMarks
 
 FILLED_MAX = 1_000  # ticks of one machine that are made of held values alone, at once
 CLOSED_MAX = 32_768  # ticks that one micro-batch or look closes: then it begins with no further one
@@ -89,6 +88,7 @@ class Waiting:
     value: Floats = field(init=False)
     stamp: Ints = field(init=False)
     ticks: dict[int, OpenTick] = field(default_factory=dict)
+    marks: PointMarks | None = None  # of the points of closed ticks, once there are any
 
     def __post_init__(self) -> None:
         self.value = np.full(len(self.names), np.nan)
@@ -135,12 +135,18 @@ class Waiting:
         newer = given & (found.stamp < time)
         found.value[newer], found.stamp[newer] = values[newer], time
 
-    def late(self, time: int, values: Floats, given: Bools) -> Verdict:
-        """What a point of a closed tick of a joined machine is, by the last point of each of its sensors."""
-        same = given & (self.stamp == time)
-        if not np.array_equal(self.value[same], values[same], equal_nan=True):
+    def late(self, tick: int, time: int, values: Floats, given: Bools) -> Verdict:
+        """What a point of a closed tick of a joined machine is: by the last point of each of its sensors, and what is
+        remembered of those before."""
+        last = given & (self.stamp == time)
+        if not np.array_equal(self.value[last], values[last], equal_nan=True):
             return Verdict.CONFLICT
-        return Verdict.DUPLICATE if np.array_equal(same, given) else Verdict.CLOSED
+        if self.marks is not None and not np.array_equal(last, given):
+            same, other = self.marks.compare(tick, time, values)
+            if (given & other).any():
+                return Verdict.CONFLICT
+            last |= given & same
+        return Verdict.DUPLICATE if np.array_equal(last, given) else Verdict.CLOSED
 
     def close_until(self, time: int) -> None:
         """Ticks up to `time` are closed: their points are the last ones now."""
@@ -149,6 +155,8 @@ class Waiting:
             if self.joined:
                 newer = found.stamp > self.stamp
                 self.value[newer], self.stamp[newer] = found.value[newer], found.stamp[newer]
+                self.marks = self.marks or PointMarks(len(self.names))
+                self.marks.enter(tick, found.value, found.stamp)
 
     def closing(self, last: int, now: int, window: Window, pace: Pace, holds: Ints, room: Room) -> Iterator[Closed]:
         """Close the ticks that are ready and for which there is `room`, in order of time; `last` is the last one that
@@ -208,6 +216,8 @@ class Waiting:
         theirs = np.array([place[name] for name in names if name in place], np.intp)
         self.names = names
         self.value, self.stamp = _moved(self.value, self.stamp, mine, theirs, len(names))
+        if self.marks is not None:
+            self.marks.follow(mine, theirs, len(names))
         for tick in self.ticks.values():
             tick.value, tick.stamp = _moved(tick.value, tick.stamp, mine, theirs, len(names))
 
@@ -215,57 +225,4 @@ class Waiting:
 def _moved(value: Floats, stamp: Ints, mine: Ints, theirs: Ints, sensors: int) -> tuple[Floats, Ints]:
     values, stamps = np.full(sensors, np.nan), np.full(sensors, NEVER)
     values[mine], stamps[mine] = value[theirs], stamp[theirs]
-    return values, stamps
-
-
-# -- in snapshots ----------------------------------------------------------------------------------------------------
-
-
-class _Tick(msgspec.Struct, array_like=True):
-    time: int
-    came: int
-    value: bytes
-    stamp: bytes
-
-
-class _Machine(msgspec.Struct, array_like=True):
-    slot: int
-    names: tuple[str, ...]
-    joined: bool
-    value: bytes
-    stamp: bytes
-    ticks: list[_Tick]
-
-
-def saved(machines: dict[int, Waiting]) -> bytes:
-    """All that waits, for a snapshot."""
-    return msgspec.msgpack.encode(
-        [
-            _Machine(
-                slot, machine.names, machine.joined, machine.value.tobytes(), machine.stamp.tobytes(),
-                [_Tick(t.time, t.came, t.value.tobytes(), t.stamp.tobytes()) for _, t in sorted(machine.ticks.items())],
-            )
-            for slot, machine in sorted(machines.items())
-        ]
-    )  # fmt: skip
-
-
-def restored(content: bytes) -> dict[int, Waiting]:
-    """What `saved` gave. ValueError where that is not what it gave."""
-    machines: dict[int, Waiting] = {}
-    for found in msgspec.msgpack.decode(content, type=list[_Machine]):
-        if found.slot in machines or len({tick.time for tick in found.ticks}) < len(found.ticks):
-            raise ValueError(f"slot {found.slot} or one of its ticks is there twice")
-        machine = machines[found.slot] = Waiting(found.names, found.joined)
-        machine.value, machine.stamp = _arrays(found.value, found.stamp, len(found.names))
-        for tick in found.ticks:
-            value, stamp = _arrays(tick.value, tick.stamp, len(found.names))
-            machine.ticks[tick.time] = OpenTick(tick.time, tick.came, value, stamp)
-    return machines
-
-
-def _arrays(value: bytes, stamp: bytes, sensors: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    values, stamps = np.frombuffer(value, "<f8").copy(), np.frombuffer(stamp, "<i8").copy()
-    if len(values) != sensors or len(stamps) != sensors:
-        raise ValueError(f"{len(values)} values and {len(stamps)} times of {sensors} sensors")
     return values, stamps

@@ -84,6 +84,8 @@ def enter(
         shard.columns, slot, time, prints, judged, bank.pace, partial(_marks, shard.columns, bank), valued
     )
     for row, verdict in admission.refused:
+        if shard.columns["joined"][slot[row]]:
+            verdict = Verdict.REPEATED  # of its ticks, only those go to be aligned again that are known to be closed
         out.status[places[row]], out.reason[places[row]] = VERDICTS[verdict]
     return Entry(bank, places, x, missing, valued, prints, admission, held, opened)
 
@@ -141,7 +143,10 @@ class Meeting:
         given = np.ones(len(values), np.bool_) if given is None else given
         new = tick not in machine.ticks
         late = tick <= last
-        verdict = machine.late(time, values, given) if late else machine.add(tick, time, values, given, self.now)
+        verdict = machine.late(tick, time, values, given) if late else machine.add(tick, time, values, given, self.now)
+        if late and verdict is Verdict.DUPLICATE:
+            self._through.append((slot, tick, np.full(len(values), np.nan), place))  # for the result of its tick
+            return
         if verdict is not Verdict.ADMITTED:
             self.outcome.status[place], self.outcome.reason[place] = VERDICTS[verdict]
             return

@@ -13,7 +13,7 @@ import numpy as np
 from models.artifact import LoadedModel
 from models.contract import brief
 from models.disk import remove_leftovers
-from service import assembly, integrity, snapshot
+from service import integrity, snapshot, waiting_snapshot
 from service.alarms import Alarm
 from service.assembly import Waiting
 from service.bank import Bank
@@ -42,7 +42,7 @@ def capture(shard: Shard) -> Snapshot:
         **{f"equipment.{name}": array for name, array in table.columns.copied().items()},
     }
     if shard.waiting.machines:
-        arrays["waiting"] = snapshot.text(assembly.saved(shard.waiting.machines))
+        arrays["waiting"] = snapshot.text(waiting_snapshot.saved(shard.waiting.machines))
     records: list[BankRecord] = []
     for bank in shard.banks.values():
         try:
@@ -145,7 +145,7 @@ def _configuration(arrays: Arrays) -> Configuration:
 
 def _waiting(arrays: Arrays) -> dict[int, Waiting]:
     try:
-        return assembly.restored(arrays["waiting"].tobytes()) if "waiting" in arrays else {}
+        return waiting_snapshot.restored(arrays["waiting"].tobytes()) if "waiting" in arrays else {}
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise SnapshotError(f"what waits in the snapshot is not as this program writes it: {brief(error)}") from None
 

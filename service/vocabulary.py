@@ -23,7 +23,7 @@ REASON = {
     "no_sensor": "No sensor of the model is in it, or none has a value.",
     "bad_value": "It could not be read; `detail` says what and where.",
     "already_processed": "Its tick was judged before: as `duplicate`, the reading is older than what is remembered; as "
-    "`late`, it brings sensors that had not come.",
+    "`late`, it brings sensors that had not come, or is a point that is not known to have come.",
     "gap": "The memory started anew after a gap.",
     "stopped": "Not used yet.",
     "limit": "A bound of the settings is reached.",

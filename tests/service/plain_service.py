@@ -171,7 +171,7 @@ class PlainService:
         status, reason = ticks.post(time, values, self.now, horizon)
         if status in ("held", "scored"):
             watched.newest = max(watched.newest, time)
-        repeats = status == "duplicate" and not reason and not ticks.joined and tick not in ticks.waiting
+        repeats = status == "duplicate" and not reason and tick not in ticks.waiting
         return status, reason, tick if status == "scored" or repeats else None
 
     def _answer(self, name: str, status: str, reason: str, tick: int | None) -> Answer:

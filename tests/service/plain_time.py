@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import numpy as np
+
+from service.point_marks import marks
+
 SECOND = 1_000_000
 STEP = SECOND  # the interval of the model, where nothing else is said
 Values = dict[str, float | None]
+
+
+def seen(value: float | None) -> int:
+    """What the service remembers of the value of a point, but for the last one of each sensor."""
+    return int(marks(np.array([np.nan if value is None else value]), np.array([0]))[0])
 
 
 @dataclass
@@ -39,6 +48,7 @@ class PlainMachine:
     since: list[int] = field(default_factory=lambda: [0])  # ticks that were closed when it followed each of its models
     waiting: dict[int, dict[str, Point]] = field(default_factory=dict)
     came: dict[int, int] = field(default_factory=dict)
+    points: list[tuple[int, dict[str, Point]]] = field(default_factory=list)  # of the last ticks that had any
     last: dict[str, Point] = field(default_factory=dict)
     heard: int = 0
 
@@ -49,6 +59,9 @@ class PlainMachine:
         for tick, points in self.waiting.items():
             self.waiting[tick] = {name: points[name] for name in sensors if name in points}
         self.last = {name: self.last[name] for name in sensors if name in self.last}
+        self.points = [
+            (tick, {name: points[name] for name in sensors if name in points}) for tick, points in self.points
+        ]
 
     def post(self, time: int, values: Values, now: int, horizon: int) -> tuple[str, str]:
         """One reading: its status and reason."""
@@ -79,10 +92,7 @@ class PlainMachine:
 
     def _late(self, time: int, values: Values) -> tuple[str, str]:
         if self.joined:
-            same = {name for name in values if name in self.last and self.last[name].stamp == time}
-            if any(self.last[name].value != values[name] for name in same):
-                return "rejected", "conflict"
-            return ("duplicate", "") if same == set(values) else ("late", "already_processed")
+            return self._late_point(-(-time // self.step) * self.step, time, values)
         some = {name: value for name, value in values.items() if value is not None}
         for number, (tick, stored) in list(enumerate(self.closed))[-self.depth :]:
             if tick == time and number < self.since[-1]:  # the values themselves went with the model of then
@@ -99,6 +109,19 @@ class PlainMachine:
         unbroken = all(2 * (b - a) < 3 * self.step for a, b in pairwise(around))
         beyond = len(times) > self.depth and time < times[-self.depth]
         return ("duplicate", "already_processed") if older and unbroken and beyond else ("late", "")
+
+    def _late_point(self, tick: int, time: int, values: Values) -> tuple[str, str]:
+        last, before = (
+            {name: point.value for name, point in known.items() if name in values and point.stamp == time}
+            for known in (self.last, dict(self.points).get(tick, {}))
+        )
+        other = any(last[name] != values[name] for name in last)
+        if other or any(seen(before[name]) != seen(values[name]) for name in before):
+            return "rejected", "conflict"
+        if {*last, *before} != {*values}:
+            return "late", "already_processed"
+        stored = any(tick == closed for closed, _ in self.closed[-self.depth :])
+        return "duplicate", "" if stored else "already_processed"
 
     def look(self, now: int) -> None:
         """What is due by the clock."""
@@ -126,6 +149,7 @@ class PlainMachine:
                 for name, point in points.items():
                     if name not in self.last or self.last[name].stamp < point.stamp:
                         self.last[name] = point
+                self.points = [*self.points, (tick, points)][-self.depth :]
                 self.closed.append((tick, self._held(tick)))
             else:
                 self.closed.append((tick, {name: point.value for name, point in points.items()}))

@@ -6,11 +6,9 @@ import dataclasses
 
 import msgspec
 import numpy as np
-import pytest
 
 from models.artifact import LoadedModel
 from service import scoring
-from service.assembly import Waiting, restored, saved
 from service.limits import ShardLimits
 from service.shard import Shard
 from tests.service import fleet
@@ -70,17 +68,3 @@ def test_after_a_long_time_without_points_values_stand_as_long_as_after_a_short_
         after[seconds] = sent(shard, seconds + 0.5, sensor_0=1.0)
     assert len(after[100]) == 5, "ticks 2 to 5, and the one of the new point"
     np.testing.assert_array_equal(after[100_000], after[100])
-
-
-def test_what_waits_comes_back_from_a_snapshot_as_it_was_and_is_refused_where_it_does_not_fit() -> None:
-    machine = Waiting(("a", "b"), True)
-    machine.put(START, START - 5, np.array([1.0, np.nan]), np.array([True, True]), 7)
-    machine.close_until(START)
-    machine.put(START + SECOND, START + 3, np.array([2.0, 0.0]), np.array([True, False]), 8)
-    content = saved({4: machine})
-    assert saved(restored(content)) == content
-    assert restored(saved({})) == {}
-    short = msgspec.msgpack.decode(content)
-    short[0][3] = b""
-    with pytest.raises(ValueError, match="0 values and 2 times of 2 sensors"):
-        restored(msgspec.msgpack.encode(short))

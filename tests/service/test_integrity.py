@@ -12,6 +12,7 @@ import pytest
 
 from service import recovery, snapshot
 from service.snapshot import NewerSnapshot, Snapshot, SnapshotError
+from service.waiting_snapshot import DTYPES
 from tests.service.test_fuzz_recovery import MODELS, SHIFTS, SOUND, empty
 
 Change = Callable[[Any], Any]
@@ -51,6 +52,20 @@ def alarm(**given: Any) -> Change:
     return lambda found: [{**found[0], **given}, *found[1:]]
 
 
+def waits(**given: tuple[Any, int]) -> Change:
+    """Another number at some place of what waits."""
+
+    def put(found: Any) -> Any:
+        names, arrays = found
+        for name, (place, value) in given.items():
+            array = np.frombuffer(arrays[name], DTYPES[name]).copy()
+            array[place] = value
+            arrays = {**arrays, name: array.tobytes()}
+        return names, arrays
+
+    return put
+
+
 def test_what_is_changed_here_is_sound() -> None:
     restored(SOUND)
 
@@ -81,9 +96,9 @@ def test_no_machine_gets_the_memory_of_another(name: str, slot: int) -> None:
         ("alarms", alarm(equipment="q"), "is of an unknown machine: 'q'"),
         ("alarms", alarm(start=10**30), "has impossible times"),
         ("alarms", lambda alarms: [*alarms, alarms[0]], "has alarm '0-2-0s' 2 times"),
-        ("waiting", lambda found: [[99, *found[0][1:]], *found[1:]], "for slot 99; it has 5 machines"),
-        ("waiting", lambda found: [*found, found[0]], "is there twice"),
-        ("waiting", lambda found: [[*found[0][:5], [[0, *found[0][5][0][1:]]]], *found[1:]], "after its last reading"),
+        ("waiting", waits(slot=(0, 99)), "for slot 99; it has 5 machines"),
+        ("waiting", waits(slot=(slice(None), 1)), "is there twice"),
+        ("waiting", waits(time=(0, 0)), "after its last reading"),
         ("shifts", lambda shifts: {SHIFTS[0][0]: {}}, "shifts of source 'gateway-3'"),
         ("shifts", lambda shifts: {"a": {"b": 10**30}}, "shifts of source 'a'"),
         ("bank.0.warm_left", at(0, 1000), "'warm_left' of bank 0"),
