@@ -267,6 +267,8 @@ def _clock_routes(app: FastAPI, service: Service) -> None:
         check_type(dict(request.scope["headers"]), JSON_TYPES, "application/json")
         set_forward(service.clock, await _body(request, service, SMALL_BYTES_MAX))
         await service.consumer.sweep()
+        while service.shard.waiting.room.more:  # a look closes so many at once
+            await service.consumer.sweep()
         await service.consumer.settled()
         return _answer(clock_view(service.clock, service.shard))
 
