@@ -100,7 +100,7 @@ def test_it_looks_at_what_a_snapshot_covers_and_at_nothing_else(data: Path) -> N
 def test_a_file_that_cannot_be_read_is_told_and_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "journal").write_bytes(b"no journal" * 1000)
     assert scrub(tmp_path / "journal", 9, threading.Event()) == 1
-    assert "cannot be read" in caplog.text
+    assert "cannot be used as a journal" in caplog.text
 
 
 def test_it_ends_with_the_service_and_names_a_bounded_number(
