@@ -51,19 +51,19 @@ def saved(machines: Mapping[int, Waiting]) -> bytes:
         "value": _together(machine.value for machine in every),
         "stamp": _together(machine.stamp for machine in every),
         "mark_tick": _together(mark.tick for mark in marks),
-        "mark": _together(mark.mark.reshape(-1) for mark in marks),
+        "mark": _together(mark.mark for mark in marks),
         "time": [tick.time for tick in ticks],
         "came": [tick.came for tick in ticks],
         "tick_value": _together(tick.value for tick in ticks),
         "tick_stamp": _together(tick.stamp for tick in ticks),
     }
-    written = {name: np.asarray(array, DTYPES[name]).tobytes() for name, array in arrays.items()}
-    return msgspec.msgpack.encode(_Saved(list(number), written))
+    written = {name: np.asarray(array, DTYPES[name]).view(np.uint8).data for name, array in arrays.items()}
+    return msgspec.msgpack.encode((list(number), written))
 
 
 def _together(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
     found = list(arrays)
-    return np.concatenate(found) if found else np.empty(0)
+    return np.concatenate(found, axis=None) if found else np.empty(0)
 
 
 def restored(content: bytes) -> dict[int, Waiting]:
