@@ -60,11 +60,10 @@ class PlainAlarms:
         if score > alarm.peak:
             alarm.peak, alarm.peak_time = score, time
 
-    def step(self, model: str, before: int | None, time: int, interval: int, historical: bool) -> None:
-        """From the tick `before` to the next one."""
-        if before is not None:
-            step = time - before
-            keeps = 4 * interval <= 5 * step and 4 * step <= 5 * interval
+    def step(self, model: str, steps: float | None, most: float, time: int, historical: bool) -> None:
+        """So many intervals of the model after the tick before; `most` times more or less than one keeps pace."""
+        if steps is not None:
+            keeps = 1 / most <= steps <= most
             self.off_pace = max(self.off_pace - 1, 0) if keeps else min(self.off_pace + 1, COUNT_MAX)
         if "sampling_mismatch" not in self.open and self.off_pace >= OFF_PACE:
             self._open("sampling_mismatch", model, time, historical)

@@ -93,8 +93,8 @@ class Watched:
             last = self.ticks.closed[number - 1][0] if number else None
             answer, fresh = self.scores.score(time, values, last)
             old = historical is not None and time < historical
-            name, interval = self.model.name, self.model.detector.interval
-            self.alarms.step(name, last, time, interval, old)
+            name, steps = self.model.name, None if last is None else (time - last) / self.model.detector.interval
+            self.alarms.step(name, steps, 1 + self.model.manifest.tolerance / 2, time, old)
             alarm = self.alarms.tick(name, time, answer.score, fresh, old)
             answer = replace(answer, flags=answer.flags | ({"historical"} if old else set()), alarm=alarm)
             self.results[time] = answer

@@ -34,21 +34,23 @@ from tests.service.plain_service import Answer, PlainService, Reading
 from tests.service.plain_time import Values
 
 
-def model(name: str, seed: int, holds: dict[str, int]) -> LoadedModel:
-    """A model of these sensors, and for how many seconds their values are held."""
+def model(name: str, seed: int, tolerance: float, holds: dict[str, int]) -> LoadedModel:
+    """A model of these sensors, for how many seconds their values are held, and how evenly they come; values that do
+    not change are normal."""
     found = fleet.model(name, seed, len(holds))
     sensors = tuple(Sensor(sensor, "", 0.0, 1.0, False, 0.01, hold * SECOND) for sensor, hold in holds.items())
-    manifest = msgspec.structs.replace(found.manifest, sensors=sensors)
-    return replace(found, manifest=manifest, detector=replace(found.detector, sensors=tuple(holds)))
+    manifest = msgspec.structs.replace(found.manifest, sensors=sensors, tolerance=tolerance)
+    scoring = replace(found.detector.scoring, combine=np.float32(64))
+    return replace(found, manifest=manifest, detector=replace(found.detector, sensors=tuple(holds), scoring=scoring))
 
 
-WIDE = model("pumps", 0, {"sensor-0": 3, "sensor-1": 0, "sensor-2": 5})
-NARROW = model("presses", 1, {"sensor-2": 2, "sensor-0": 8})
+WIDE = model("pumps", 0, 0.5, {"sensor-0": 3, "sensor-1": 0, "sensor-2": 5})
+NARROW = model("presses", 1, 2.0, {"sensor-2": 2, "sensor-0": 8})
 MODELS = WIDE, NARROW
 BY_ID = {model.artifact_id: model for model in MODELS}
 SENSORS = WIDE.detector.sensors
 SOURCES = {"exact": "event", "drifting": "offset", "sleepy": "arrival"}
-FUTURE = 60 * SECOND
+FUTURE = 300 * SECOND
 LIMITS = ShardLimits(
     future=FUTURE, historical=20 * SECOND, time_source=SOURCES, sources_max=2, silent_intervals=6, join=("j*",)
 )  # fmt: skip
@@ -190,16 +192,19 @@ class Service(RuleBasedStateMachine):
 
     @rule(
         machine=machines,
-        count=st.integers(1, 40),
+        count=st.integers(1, 40) | st.just(40),
         step=st.sampled_from([1, 1, 1, 0.5, 1.25, 2]),
         level=st.sampled_from([0.0, 1.0, 50.0]),
-        slope=st.sampled_from([0.0, 1.0]),
+        slope=st.sampled_from([0.0, 0.0, 1.0]),
+        live=st.booleans(),
     )
-    def in_order(self, machine: int, count: int, step: float, level: float, slope: float) -> None:
-        """Whole readings, each the next tick, or at another pace."""
+    def in_order(self, machine: int, count: int, step: float, level: float, slope: float, live: bool) -> None:
+        """Whole readings, each the next tick, or at another pace; or the time is that of the last one then."""
         name, newest = self.newest(machine)
         first, apart = newest // SECOND * SECOND, int(step * SECOND)
         sent = [(name, first + k * apart, dict.fromkeys(SENSORS, level + slope * k)) for k in range(1, count + 1)]
+        if live:
+            self.wait(max(sent[-1][1] - self.plain.now, 0))
         self.post([("", sent)])
 
     @rule(machine=machines, order=st.permutations([1, 2, 3, 4]), apart=st.booleans())
@@ -224,16 +229,18 @@ class Service(RuleBasedStateMachine):
         source=st.sampled_from(["", *SOURCES]),
         ahead=st.sampled_from([-400, -5, 0, 5, 30, 200]),
         count=st.integers(1, 3),
-        bodies=st.sampled_from([1, 1, 40]),
+        bodies=st.sampled_from([1, 1, 4, 40]),
+        every=st.sampled_from([0, 1, 300]),
     )
-    def by_the_clock_of_its_sender(self, machine: int, source: str, ahead: int, count: int, bodies: int) -> None:
-        """Whole readings up to now, as the sender's clock has it."""
-        last = max(self.plain.now, START) + ahead * SECOND
-        sent = [
-            [(self.names[machine], last + (k - count) * SECOND, dict.fromkeys(SENSORS, float(b))) for k in range(count)]
-            for b in range(bodies)
-        ]
-        self.post([(source, readings) for readings in sent])
+    def by_the_clock_of_its_sender(
+        self, machine: int, source: str, ahead: int, count: int, bodies: int, every: int
+    ) -> None:
+        """Whole readings up to now, as the sender's clock has it, in bodies now and then."""
+        for body in range(bodies):
+            last, found = max(self.plain.now, START) + ahead * SECOND, dict.fromkeys(SENSORS, float(body))
+            sent = [(self.names[machine], last + (k + 1 - count) * SECOND, found) for k in range(count)]
+            self.post([(source, sent)])
+            self.wait(every * SECOND)
 
     @rule(ago=st.integers(1, 40), count=st.integers(1, 2))
     def again(self, ago: int, count: int) -> None:
@@ -274,14 +281,17 @@ class Service(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0, 1, 2, 3, 7, 30, 300]))
     def time_goes_on(self, seconds: int) -> None:
         """And a look at what is due."""
-        self.computer.wall += seconds * SECOND
-        self.computer.passed += seconds * SECOND
-        self.plain.wait(seconds * SECOND)
+        self.wait(seconds * SECOND)
         self.plain.look()
         record = scoring.look(self.shard, self.clock.now(), self.computer.wall)
         if record is not None:
             self.journal.append(record)
         self.check(record)
+
+    def wait(self, time: int) -> None:
+        self.computer.wall += time
+        self.computer.passed += time
+        self.plain.wait(time)
 
     @rule(seconds=st.sampled_from([-3_600, -30, 30, 3_600]))
     def the_computers_clock_is_set(self, seconds: int) -> None:
