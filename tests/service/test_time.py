@@ -3,7 +3,7 @@ model."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import msgspec
@@ -26,6 +26,7 @@ from service.shard import Shard
 from tests.service import fleet
 from tests.service.fleet import SECOND, START
 from tests.service.observed import Journal, answers, as_columns, state, ticks_of
+from tests.service.plain_alarms import PlainAlarm
 from tests.service.plain_service import PlainService, Reading
 from tests.service.plain_time import Values
 from tests.service.test_clock import Computer
@@ -282,11 +283,12 @@ class Service(RuleBasedStateMachine):
         """And nobody is told of those of long ago."""
         for name, watched in self.plain.machines.items():
             alarms, _ = self.shard.book.select(equipment=name, count=10_000)
-            found = [(a.kind, a.start, a.model, a.historical, a.end, a.peak, a.peak_time) for a in alarms]
-            wanted = [
-                (a.kind, a.start, a.model, a.historical, a.end, a.peak, a.peak_time) for a in watched.alarms.found
-            ]
-            assert sorted(found) == sorted(wanted)
+            names = [field.name for field in fields(PlainAlarm)]
+            found, wanted = (
+                sorted(([getattr(alarm, field) for field in names] for alarm in book), key=lambda row: row[:3])
+                for book in (alarms, watched.alarms.found)
+            )
+            assert found == wanted
         assert +self.shard.counters.alarms == +self.plain.told
 
     @invariant()
