@@ -285,7 +285,7 @@ class Service(RuleBasedStateMachine):
             alarms, _ = self.shard.book.select(equipment=name, count=10_000)
             names = [field.name for field in fields(PlainAlarm)]
             found, wanted = (
-                sorted(([getattr(alarm, field) for field in names] for alarm in book), key=lambda row: row[:3])
+                sorted(([getattr(alarm, field) for field in names] for alarm in book), key=repr)
                 for book in (alarms, watched.alarms.found)
             )
             assert found == wanted
