@@ -332,7 +332,7 @@ class InOneGo(Service):
     """No machine's sensors come apart: records are replayed together."""
 
     names = ("whole", "other")
-    limits = LIMITS
+    limits = replace(LIMITS, window=Window(2 * SECOND))
 
 
 class ByTheData(Service):
