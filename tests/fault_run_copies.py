@@ -13,6 +13,7 @@ import pytest
 
 from service.backup import back_up, restore
 from service.commands import journal_export
+from service.commands.span import span
 from service.exported import Exported, Wanted
 from service.followers.follow import advance, check_place
 from service.followers.history import HistoryExport
@@ -210,7 +211,7 @@ class Export:
         Follower().prepare(place)
 
     def play(self, place: Path) -> None:
-        journal_export.run(place / DATA, place / COPY, "", "", [])
+        journal_export.run(place / DATA, place / COPY, span("", ""), [])
 
     def check(self, place: Path, sound: Path, told: str) -> None:
         wanted = exported(sound / COPY)
