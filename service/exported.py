@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
 
 from models.contract import DataError
+from models.exports.files import REFUSED_BY_POLARS
 from models.exports.history import history_columns
 from service import history
 from service.followers.history import SEQUENCE, WAITING, HistoryExport, readings_of, store_path, whole
@@ -76,7 +76,7 @@ class Exported:
                 found |= _of_file(path, wanted, before)
             except FileNotFoundError:  # removed meanwhile
                 continue
-            except (DataError, PolarsError, OSError) as error:
+            except (DataError, *REFUSED_BY_POLARS, OSError) as error:
                 log.error("%s of the history cannot be read and is left out: %s", path.name, error)
         return sorted(found.items(), key=lambda timed: timed[0])[: wanted.limit]
 

@@ -1,4 +1,5 @@
-"""Whether a data folder is whole: every record of the journal, every snapshot, every model, and that they fit together.
+"""Whether a data folder is whole: every record of the journal, every snapshot, every model, that they fit together, and
+every exported day.
 
 Only reads, so the service may be running. Where a start would go on without something or refuse, that is damage;
 everything that was looked at is told.
@@ -11,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.artifact import LoadedModel, load
-from models.contract import ModelError
+from models.contract import DataError, ModelError, brief
+from models.exports.files import REFUSED_BY_POLARS
+from models.exports.history import history_columns
 from models.manifest import valid_name
-from service import recovery, snapshot
+from service import history, recovery, snapshot
 from service.configuration import Configuration
+from service.history import HISTORY
 from service.journal_end import marked, missing_end
 from service.journal_reader import JournalError, JournalFile, OlderJournal
 from service.records import Record, RecordError
@@ -25,6 +29,7 @@ from service.snapshot import SnapshotError
 
 TOLD_MAX = 100  # damaged records that are named
 TOLD_EVERY = 64  # records
+ANEW = "no backup has it; limen journal export writes it anew, as far as the journal has its records"
 
 Told = Callable[[str, float], object]  # what is being looked at, and the share of it that was
 
@@ -33,7 +38,7 @@ Told = Callable[[str, float], object]  # what is being looked at, and the share 
 class Finding:
     """Something that was looked at, and what it is; `damage` where it is not as it should be."""
 
-    part: str  # journal, snapshots or models
+    part: str  # journal, snapshots, models or history
     text: str
     damage: bool = False
 
@@ -69,6 +74,7 @@ def verify(data_dir: Path, told: Told = lambda stage, share: None) -> Report:
     saved = list(_snapshots(report, paths, models, told))
     for path in sorted((data_dir / SNAPSHOTS).glob(f"{snapshot.ASIDE}*")):
         report.add("snapshots", f"{path.name} was put aside by a start that could not use it")
+    _history(report, data_dir / HISTORY, told)
     newest = max(saved, key=lambda shard: shard.sequence, default=Shard(lambda equipment: None))
     _fit(report, newest.sequence)
     _configure(report, newest)
@@ -173,6 +179,21 @@ def _snapshots(report: Report, paths: list[Path], models: dict[str, LoadedModel]
             continue
         report.add("snapshots", "; ".join([f"{path.name}, {len(shard):,} machines: whole", *notes]))
         yield shard
+
+
+def _history(report: Report, folder: Path, told: Told) -> None:
+    """The exported days."""
+    paths = sorted(path for day in history.days(folder) for path in day.glob("*.parquet"))
+    whole = 0
+    for place, path in enumerate(paths):
+        told("history", place / len(paths))
+        try:
+            whole += history_columns(path) is not None
+        except (DataError, *REFUSED_BY_POLARS, OSError) as error:
+            if path.exists():  # a running service removes the oldest
+                report.add("history", f"{path.parent.name}: {brief(error)}; {ANEW}", damage=True)
+    if whole:
+        report.add("history", f"{whole:,} exported files: whole")
 
 
 def _fit(report: Report, newest: int) -> None:

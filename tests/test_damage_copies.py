@@ -25,6 +25,7 @@ from service.journal_reader import JournalFile
 from service.packing import PackingError
 from service.settings import JOURNAL
 from service.snapshot import Snapshot
+from service.verification import verify
 from tests.damage import Damage, by_chance, killed
 from tests.fault_run_copies import LAST, MACHINES, Follower, exported, follow, number, recorded_in, settings_of
 from tests.fault_run_service import DATA, started
@@ -138,6 +139,11 @@ def test_a_score_that_was_changed_in_an_exported_day_is_neither_shown_nor_traine
     assert "does not match its checksum; it is damaged" in check_history(damage, tmp_path / "data", caplog)
     with pytest.raises(DataError, match="does not match its checksum"):
         read([tmp_path / "data" / name])
+    assert [(one.part, one.damage) for one in verify(followed()).findings if one.part == "history"] == [
+        ("history", False)
+    ]
+    (found,) = verify(tmp_path / "data").damage
+    assert found.text.startswith("2026-09-22: pumps-v1-000000000001.parquet does not match its checksum")
 
 
 # -- backups ---------------------------------------------------------------------------------------------------------
