@@ -34,7 +34,7 @@ def export(
 
 @app.command()
 def verify(data_dir: DataFolder, as_json: o.Json = False) -> None:
-    """Check every record, snapshot, model and exported day of a data folder; exit status 1 where something is damaged."""
+    """Check all records, snapshots, models and exported days of a data folder; exit status 1 where any is damaged."""
     from service.commands import journal_verify as command
 
     command.run(data_dir, as_json)
