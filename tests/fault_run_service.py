@@ -127,7 +127,8 @@ class Living:
         answered = said_in(place / ANSWERS)
         wanted = said_in(sound / ANSWERS)
         for what, said in answered.items():
-            assert said.answer == wanted[what].answer, f"{what} was answered otherwise than on a sound disk"
+            same = said.answer == wanted[what].answer or what.startswith("points")  # a look may close a tick before
+            assert same, f"{what} was answered otherwise than on a sound disk"
         safe = max((said.sequence for said in answered.values()), default=0)
         check_state(place, safe, "switch" in answered)
         self.live(place, AGAIN)
