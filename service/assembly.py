@@ -129,11 +129,16 @@ class Waiting:
 
     def put(self, tick: int, time: int, values: Floats, given: Bools, now: int) -> None:
         """Enter points; those of a sensor that has a newer one change nothing."""
-        if tick not in self.ticks:
-            self.ticks[tick] = OpenTick(tick, now, np.full(len(given), np.nan), np.full(len(given), NEVER))
-        found = self.ticks[tick]
+        found = self.open(tick, now)
         newer = given & (found.stamp < time)
         found.value[newer], found.stamp[newer] = values[newer], time
+
+    def open(self, tick: int, now: int) -> OpenTick:
+        """A tick that waits, from `now` on where it is new."""
+        if tick not in self.ticks:
+            sensors = len(self.names)
+            self.ticks[tick] = OpenTick(tick, now, np.full(sensors, np.nan), np.full(sensors, NEVER))
+        return self.ticks[tick]
 
     def late(self, tick: int, time: int, values: Floats, given: Bools) -> Verdict:
         """What a point of a closed tick of a joined machine is: by the last point of each of its sensors, and what is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -251,13 +252,17 @@ def ordered(shard: Shard, bank: Bank, slot: Index, time: Ints, valued: Bools | N
 
 
 def enter_again(shard: Shard, points: HeldPoints, bank: Bank, now: int) -> None:
-    """Points of a record: they wait again."""
-    given = np.zeros(len(bank.detector.sensors), np.bool_)
-    values = np.full(len(given), np.nan)
-    rows = zip(*(getattr(points, name).tolist() for name in HELD_ARRAYS), strict=True)
-    for slot, tick, time, sensor, value in rows:
-        given[sensor], values[sensor] = True, value
-        shard.waiting.of(slot, bank.detector.sensors).put(tick, time, values, given, now)
-        given[sensor] = False
+    """Points of a record: they wait again. Those of one reading are together."""
+    place = np.stack([points.slot, points.tick, points.time])
+    starts = np.flatnonzero(np.append(True, (np.diff(place) != 0).any(0))[: len(points.slot)])
+    bounds = [*starts.tolist(), len(points.slot)]
+    sensors, values = points.sensor.tolist(), points.value.tolist()
+    for (slot, tick, time), (start, end) in zip(place[:, starts].T.tolist(), pairwise(bounds), strict=True):
+        found = shard.waiting.of(slot, bank.detector.sensors).open(tick, now)
+        for sensor, value in zip(sensors[start:end], values[start:end], strict=True):
+            if found.stamp[sensor] < time:
+                found.value[sensor], found.stamp[sensor] = value, time
+    slots = np.unique(points.slot).tolist()
+    for slot in slots:
         shard.waiting.settle(slot)
-    shard.hear(np.unique(points.slot).tolist(), now)
+    shard.hear(slots, now)
