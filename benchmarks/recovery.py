@@ -1,11 +1,11 @@
 """How long a start takes after a crash: imports, snapshot, replay of the journal, and the memory it needs.
 
-usage: python benchmarks/recovery.py [--machines 10000 100000] [--replayed N] [--body 100] [--json FILE]
+usage: python benchmarks/recovery.py [--machines 10000 100000] [--replayed N] [--body 100] [--joined] [--json FILE]
 
 For each number of machines: a data folder is made as a service would leave it that is killed at the worst moment (a
 snapshot, and after it `--replayed` readings in the journal, by default as many as the settings allow), then a real
 `limen serve` is started on it, and `/health/ready` is asked until it answers 200. 10 sensors, default shape; each
-record of the journal holds `--body` machines with one reading each.
+record of the journal holds `--body` machines with one reading each. `--joined`: their sensors are joined from points.
 """
 
 from __future__ import annotations
@@ -99,11 +99,13 @@ def bodies(machines: int, of_body: int) -> Iterator[Body]:
         tick += 1
 
 
-async def make_folder(folder: Path, model: Path, machines: int, replayed: int, of_body: int) -> int:
+async def make_folder(
+    folder: Path, model: Path, machines: int, replayed: int, of_body: int, join: tuple[str, ...]
+) -> int:
     """A data folder with a snapshot and a journal that goes on after it; how many records that are."""
     registry = Registry(folder / MODELS)
     registry.show(registry.installation(model))
-    shard = Shard(registry.resolve, ShardLimits(future=None))
+    shard = Shard(registry.resolve, ShardLimits(future=None, join=join))
     journal = SqliteJournal(folder / JOURNAL, engine=snapshot.engine_id())
     for body in bodies(machines, 1000):  # met, and in the snapshot
         journal.append(scoring.step(shard, [body], START).record)
@@ -126,10 +128,10 @@ async def make_folder(folder: Path, model: Path, machines: int, replayed: int, o
     return shard.sequence - first
 
 
-def start(folder: Path, port: int) -> tuple[subprocess.Popen[bytes], dict[str, float]]:
+def start(folder: Path, port: int, join: tuple[str, ...]) -> tuple[subprocess.Popen[bytes], dict[str, float]]:
     """Start a service on a data folder; seconds from then until it listens, replays and is ready."""
     command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder), "--port", str(port)]
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "LIMEN_JOIN": ",".join(join)}
     began, seen = time.perf_counter(), {}
     process = subprocess.Popen([*command, "--clock", "event"], env=environment, stderr=subprocess.DEVNULL)
     while "ready" not in seen:
@@ -164,14 +166,14 @@ def memory(process: subprocess.Popen[bytes], name: str) -> int:
     return 0
 
 
-def measure(machines: int, replayed: int, of_body: int, model: Path) -> Figures:
+def measure(machines: int, replayed: int, of_body: int, model: Path, join: tuple[str, ...]) -> Figures:
     """Make a folder, start on it, end it."""
     from benchmarks.serving import free_port
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        records = asyncio.run(make_folder(folder, model, machines, replayed, of_body))
-        process, seen = start(folder, free_port())
+        records = asyncio.run(make_folder(folder, model, machines, replayed, of_body, join))
+        process, seen = start(folder, free_port(), join)
         try:
             replay = seen.get("replay", seen["ready"])
             (path,) = snapshot.paths(folder / SNAPSHOTS)
@@ -189,11 +191,13 @@ def main() -> None:
     parser.add_argument("--machines", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--replayed", type=int, default=default("snapshot_readings_max"), help="readings after it")
     parser.add_argument("--body", type=int, default=100, help="readings in one record of the journal")
+    parser.add_argument("--joined", action="store_true", help="the sensors of all machines come as points")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         make_model(Path(name) / "model")
-        figures = [measure(m, options.replayed, options.body, Path(name) / "model") for m in options.machines]
+        model, join = Path(name) / "model", ("*",) if options.joined else ()
+        figures = [measure(m, options.replayed, options.body, model, join) for m in options.machines]
     table = Table(title=f"from exec to /health/ready, {SENSORS} sensors, {options.body} readings a record")
     for heading in ("machines", "replayed", "imports s", "snapshot s", "replay s", "ready s", "snapshot", "peak RAM"):
         table.add_column(heading, justify="right")
