@@ -1,7 +1,8 @@
 """Neighbouring records of the journal as one micro-batch: a replay of many small records takes as long as one of a few
 large ones. Scores do not depend on batching, so the state comes out bit for bit as record by record.
 
-Merged are records of readings that changed nothing beside: no alarm, no new machine, no other model, no silence.
+Merged are records of readings, points that wait among them, that changed nothing beside: no alarm, no new machine, no
+other model, no silence.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from service.columns import Index
 from service.records import ARRAYS, ModelReadings, Record
 
 MERGED_READINGS_MAX = 8192
-KEY = frozenset({"kind", "shard", "sequence", "received_at", "now", "readings"})
+KEY = frozenset({"kind", "shard", "sequence", "received_at", "now", "readings", "held"})
 CHANGES = tuple(field.name for field in fields(Record) if field.name not in KEY)
 
 
@@ -67,7 +68,7 @@ def groups(records: Iterable[Record]) -> Iterator[list[Record]]:
 
 
 def plain(record: Record) -> bool:
-    """Whether a record holds readings and nothing else."""
+    """Whether a record holds readings, of which some may wait, and nothing else."""
     return record.kind == "readings" and not any(getattr(record, name) for name in CHANGES)
 
 

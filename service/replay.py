@@ -36,14 +36,9 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
         elif shard.columns["bank"][slot] != NO_BANK:
             shard.leave(slot)
     shard.sources.remember(shifts_in(record))
-    for points in record.held:
-        model = model_of(points.artifact_id)
-        if model is not None:
-            enter_again(shard, points, shard.bank(model), record.now)
+    _wait_again(shard, record, model_of)
     for readings in record.readings:
         model = model_of(readings.artifact_id)
-        if shard.waiting.machines:
-            _close_again(shard, readings)
         if model is None:
             _keep_times(shard, readings, record.now)
         else:
@@ -56,17 +51,21 @@ def replay(shard: Shard, record: Record, model_of: ModelOf) -> None:
 
 def replay_together(shard: Shard, group: Sequence[Record], model_of: ModelOf) -> None:
     """Take a shard through neighbouring records, all at once where they may be merged."""
-    parts = merge(group) if len(group) > 1 and not shard.waiting.machines else []
+    parts = merge(group) if len(group) > 1 else []
     models = [model_of(merged.readings.artifact_id) for merged in parts]
     if not parts or None in models or group[0].sequence != shard.sequence:
         for record in group:
             replay(shard, record, model_of)
         return
+    for record in group:
+        _wait_again(shard, record, model_of)
     now = np.array([record.now for record in group])
     for merged, model in zip(parts, models, strict=True):
         assert model is not None
         _score_again(shard, shard.bank(model), merged.readings, int(now[-1]), True, merged)
-        shard.columns["heard"][merged.readings.slot] = now[merged.record]  # of a machine, the last one stays
+    for record in group:
+        for slots in [part.slot for part in record.readings] + [points.slot for points in record.held]:
+            shard.columns["heard"][slots] = record.now
     last = group[-1]
     shard.sequence = last.sequence
     shard.record(last.kind, last.now, last.received_at)
@@ -87,6 +86,16 @@ def _score_again(
     shard.follow_pace(bank, admitted, results.historical)
     shard.follow_alarms(bank, admitted, ticks, results.alarm, results.historical, now, heard)
     remember(shard, bank, admitted, prints, valued, results, now, heard)
+
+
+def _wait_again(shard: Shard, record: Record, model_of: ModelOf) -> None:
+    """The points of a record wait, and those whose ticks it has scored wait no more."""
+    for points in record.held:
+        model = model_of(points.artifact_id)
+        if model is not None:
+            enter_again(shard, points, shard.bank(model), record.now)
+    for readings in record.readings if shard.waiting.machines else ():
+        _close_again(shard, readings)
 
 
 def _close_again(shard: Shard, readings: ModelReadings) -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from service import assembly, records, recovery, scoring
 from service.assembly import Window
 from service.limits import ShardLimits
+from service.merging import groups
 from service.records import Record
-from service.replay import replay
+from service.replay import replay, replay_together
 from service.shard import Shard
 from tests.service import fleet
 from tests.service.fleet import SECOND, START, body, in_rows, statuses
@@ -130,3 +131,19 @@ def sent_of(bodies: list[Any], look: bool) -> list[Record]:
         if look and (record := scoring.look(shard, now)) is not None:
             made.append(record)
     return made + drain(shard, now + 900 * SECOND)
+
+
+@settings(deadline=None, max_examples=20, derandomize=True)
+@given(steps)
+def test_records_of_points_are_replayed_together_as_one_by_one(sent: list[Any]) -> None:
+    written = [
+        records.decode(one.kind, one.shard, one.sequence, one.received_at, records.encode(one))
+        for one in sent_of(sent * 3, look=False)
+    ]
+    one_by_one, together = fleet.shard(MODEL, limits=LIMITS), fleet.shard(MODEL, limits=LIMITS)
+    for record in written:
+        replay(one_by_one, record, {MODEL.artifact_id: MODEL}.get)
+    for group in groups(written):
+        replay_together(together, group, {MODEL.artifact_id: MODEL}.get)
+    found, wanted = recovery.capture(together), recovery.capture(one_by_one)
+    assert [name for name, array in wanted.arrays.items() if found.arrays[name].tobytes() != array.tobytes()] == []
