@@ -38,8 +38,9 @@ def methods(app: FastAPI, scope: Scope) -> list[str]:
     return sorted(found)
 
 
-def check_parameters(request: Request) -> None:
-    """Invalid where a query parameter is none of the address: it would have no effect, and nobody would notice."""
+async def check_parameters(request: Request) -> None:
+    """Invalid where a query parameter is none of the address: it would have no effect, and nobody would notice.
+    Asynchronous, or it would go through a thread for every request."""
     if not request.url.path.startswith(VERSIONED):
         return
     known = [parameter.alias for parameter in request.scope["route"].dependant.query_params]
