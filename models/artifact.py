@@ -24,6 +24,7 @@ from models.contract import Floats, Ints, ModelError, brief
 from models.detector import Detector, Scoring
 from models.disk import write_durably
 from models.drift import EDGES, DriftReference
+from models.horizons import HorizonErrors
 from models.lmn import LinearMemoryNetwork
 from models.manifest import BYTES_MAX, MANIFEST, Manifest, basis_id, check, identify, memory_id, read_manifest
 from models.score import STATISTICS, positive_definite
@@ -34,6 +35,7 @@ TENSORS_BYTES_MAX = 512 * 1024 * 1024
 HEADER_BYTES_MAX = 64 * 1024  # of the tensor file, which names some twenty tensors
 WEIGHTS = tuple(field.name for field in fields(LinearMemoryNetwork))  # tensors of the same name
 DRIFT = "drift."  # before the names of the tensors of the drift reference
+FORECAST = "forecast."  # before those of the errors of forecasts, which older artifacts do not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class LoadedModel:
     manifest: Manifest
     detector: Detector
     drift: DriftReference
+    horizons: HorizonErrors | None = None  # of forecasts; None: not known
 
     @property
     def name(self) -> str:
@@ -62,11 +65,20 @@ class LoadedModel:
         return np.array([sensor.hold for sensor in self.manifest.sensors], np.int64)
 
 
-def save(manifest: Manifest, detector: Detector, drift: DriftReference, folder: Path) -> Manifest:
+def save(
+    manifest: Manifest,
+    detector: Detector,
+    drift: DriftReference,
+    folder: Path,
+    horizons: HorizonErrors | None = None,
+) -> Manifest:
     """Write an artifact into `folder` (made if absent) and return its manifest, hashes filled in. The manifest is
     written last, so that an interrupted save leaves a folder that is refused. ModelError, and nothing written, where
     `load` would refuse it."""
-    blob = save_tensors({**_tensors(detector), **{DRIFT + k: v for k, v in drift.as_arrays().items()}})
+    tensors = _tensors(detector) | {DRIFT + name: array for name, array in drift.as_arrays().items()}
+    if horizons is not None:
+        tensors |= {FORECAST + name: array for name, array in horizons.as_arrays().items()}
+    blob = save_tensors(tensors)
     manifest = msgspec.structs.replace(manifest, tensors_sha256=hashlib.sha256(blob).hexdigest())
     manifest = msgspec.structs.replace(manifest, artifact_id=identify(manifest))
     check(manifest)
@@ -131,13 +143,17 @@ def assemble(manifest: Manifest, blob: bytes, where: str) -> LoadedModel:
         detector = _detector(manifest, tensors)
         detector.network.check()
         _check_ids(manifest, detector)
-        drift = DriftReference.from_arrays(
-            {name.removeprefix(DRIFT): array for name, array in tensors.items() if name.startswith(DRIFT)}
-        )
+        drift = DriftReference.from_arrays(_under(DRIFT, tensors))
+        errors = _under(FORECAST, tensors)
+        horizons = HorizonErrors.from_arrays(errors, len(detector.live)) if errors else None
         try_out(detector, drift)
     except (ModelError, ValueError) as error:
         raise ModelError(f"{where}: {error}") from None
-    return LoadedModel(manifest, detector, drift)
+    return LoadedModel(manifest, detector, drift, horizons)
+
+
+def _under(prefix: str, tensors: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
 
 
 def _check_ids(manifest: Manifest, detector: Detector) -> None:
@@ -192,6 +208,7 @@ def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) 
         DRIFT + "whitening": ((p, p), "float32"),
     }
     optional = {"W_hm": "float32", "W_xh": "float32", "W_mh": "float32", "b_h": "float32", "tanh": "bool"}
+    optional |= {FORECAST + name: "float32" for name in ("levels", "widths")}
     for name, (shape, dtype) in wanted.items():
         if name not in tensors:
             raise ModelError(f"{TENSORS} has no tensor {name!r}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +124,7 @@ class CrossFit:
     pieces: list[list[Piece]]
     statistics: dict[Piece, Block]
     shape: Shape
+    cores: dict[int | None, Core] = field(default_factory=dict)  # that have been fitted, by the block left out
 
     @classmethod
     def prepare(
@@ -153,7 +154,12 @@ class CrossFit:
         return [(p, b) for p, b in joined if p.stop - p.start > 2 * self.shape.window]
 
     def core(self, left_out: int | None = None) -> Core:
-        """A model of all rows, or of all but one block."""
+        """A model of all rows, or of all but one block; fitted once."""
+        if left_out not in self.cores:
+            self.cores[left_out] = self._fitted(left_out)
+        return self.cores[left_out]
+
+    def _fitted(self, left_out: int | None) -> Core:
         remaining = self.complement(left_out)
         if not remaining:
             raise ModelError(

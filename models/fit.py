@@ -49,6 +49,15 @@ class Core:
             entering = memories[-1]
         return residual
 
+    def closed_loop(self) -> Floats:
+        """(p + 1, p + 1): over a tick that takes its own prediction for granted, (m, 1) becomes (m, 1) times this."""
+        p = len(self.memory.B_)
+        loop = np.zeros((p + 1, p + 1))
+        loop[:, :-1] = self.readout @ self.memory.A_.T
+        loop[:-1, :-1] += self.memory.B_.T
+        loop[-1, -1] = 1
+        return loop
+
 
 def chunks(rows: int) -> Iterator[slice]:
     """Slices that cover `rows` in order."""

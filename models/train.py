@@ -23,6 +23,7 @@ from models.explain import conditional_residual
 from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance, summed
 from models.gaps import gap_reset_ticks
 from models.holds import learn_holds
+from models.horizons import HorizonErrors, horizon_errors
 from models.laes import lag_statistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.manifest import (
@@ -69,6 +70,7 @@ class Training:
     manifest: Manifest
     detector: Detector
     drift: DriftReference
+    horizons: HorizonErrors
     calibration: Calibration
     sensors_unsettled: tuple[str, ...]  # whose level wanders between blocks
     missing_cells: int
@@ -76,7 +78,7 @@ class Training:
 
     @property
     def model(self) -> LoadedModel:
-        return LoadedModel(self.manifest, self.detector, self.drift)
+        return LoadedModel(self.manifest, self.detector, self.drift, self.horizons)
 
 
 def train(
@@ -104,6 +106,8 @@ def train(
     cross = CrossFit.prepare(runs, seen, [s.equipment for s in segments], options.blocks, options.shape)
     progress("holding out blocks", 0.15)
     held_out, rate, shares = cross.held_out(), options.false_alarm_rate, cross.level_shares()
+    progress("forecasting them", 0.7)
+    horizons = horizon_errors(cross)
     progress("fitting on all rows", 0.8)
     core = cross.core()
     inputs, memories = _sampled(core, runs)
@@ -122,6 +126,7 @@ def train(
         manifest=manifest,
         detector=detector,
         drift=drift,
+        horizons=horizons,
         calibration=calibration,
         sensors_unsettled=tuple(sensors[i] for i in unsettled),
         missing_cells=missing,

@@ -72,7 +72,7 @@ def prepare(out: Path) -> Path:
         f"{manifest.p} values; {calibration.kept:.2%} of held-out rows over the threshold "
         f"({calibration.budget:.2%} promised), blocks {'agree' if calibration.supported else 'do not agree'}",
     )
-    artifact.save(manifest, training.detector, training.drift, out)
+    artifact.save(manifest, training.detector, training.drift, out, training.horizons)
     return out
 
 

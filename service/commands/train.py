@@ -55,7 +55,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
             excluded=recording.rows - used,
             progress=told,
         )
-    manifest = artifact.save(training.manifest, training.detector, training.drift, out)
+    manifest = artifact.save(training.manifest, training.detector, training.drift, out, training.horizons)
     trained = Trained(recording, training, parts, out)
     if as_json:
         print(json.dumps(as_dict(trained) | {"artifact_id": manifest.artifact_id}, indent=1))

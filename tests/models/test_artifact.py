@@ -341,3 +341,21 @@ def test_a_file_that_is_too_large_is_not_read(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(artifact, "TENSORS_BYTES_MAX", 100)
     with pytest.raises(ModelError, match="expected at most 100"):
         artifact.load(folder)
+
+
+def test_errors_of_forecasts_are_saved_and_an_artifact_without_them_loads(training: Training, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    artifact.save(training.manifest, training.detector, training.drift, folder, training.horizons)
+    loaded = artifact.load(folder)
+    assert loaded.horizons is not None
+    np.testing.assert_array_equal(loaded.horizons.widths, training.horizons.widths)
+    retensor(folder, **{"forecast.widths": None, "forecast.levels": None})
+    assert artifact.load(folder).horizons is None
+
+
+def test_errors_of_forecasts_of_other_sensors_are_refused(training: Training, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    artifact.save(training.manifest, training.detector, training.drift, folder, training.horizons)
+    retensor(folder, **{"forecast.widths": np.ones((2, 5, 3), np.float32)})
+    with pytest.raises(ModelError, match="widths of forecasts are"):
+        artifact.load(folder)

@@ -28,7 +28,7 @@ def model_folder(name: str = "pumps", seed: int = 0, interval: int = 1_000_000) 
     """An artifact on disk, trained once in a run of the tests."""
     training = trained(seed=seed, name=name, interval=interval)
     folder = Path(mkdtemp(prefix="limen-test-")) / name
-    artifact.save(training.manifest, training.detector, training.drift, folder)
+    artifact.save(training.manifest, training.detector, training.drift, folder, training.horizons)
     return folder
 
 
