@@ -5,7 +5,7 @@ Each machine starts with an empty memory; a gap longer than the model allows sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from models.contract import Bools, DataError, Floats, Floats32, Ints
 from models.detector import Detector
 from models.episodes import EpisodeRule, Phase, advance
 from models.gaps import NEVER, first_after_gap, last_valued, skipped_ticks
+from models.state import State, Ticks
 
 CHUNK = 8192  # ticks whose outcomes are held at once
 
@@ -66,8 +67,7 @@ def score_series(
     progress: Callable[[int], None] = lambda ticks: None,
 ) -> Backfill:
     """Score one machine: `time` (n,) microseconds, strictly increasing, `x` (n, d) in the order of the model."""
-    rule = rule or EpisodeRule()
-    n = len(time)
+    rule, phase, n = rule or EpisodeRule(), Phase(), len(time)
     result = Backfill(
         np.full(n, np.nan, np.float32),
         np.full(n, np.nan, np.float32),
@@ -75,23 +75,29 @@ def score_series(
         np.zeros(n, np.bool_),
         np.full(n, -1),
     )
+    for rows, _, ticks in walk(detector, equipment, time, x):
+        result.score[rows], result.p_value[rows] = ticks.score, ticks.p_value
+        result.warming[rows] = ticks.warming
+        result.top[rows] = np.where(np.isfinite(ticks.score), ticks.attribution.argmax(1), -1)
+        for row, (score, fresh) in enumerate(zip(ticks.score.tolist(), ticks.fresh.tolist(), strict=True), rows.start):
+            phase, _ = advance(rule, phase, score, fresh, int(time[row]))
+            result.alarm[row] = phase.open
+        progress(rows.stop - rows.start)
+    return result
+
+
+def walk(detector: Detector, equipment: str, time: Ints, x: Floats) -> Iterator[tuple[slice, State, Ticks]]:
+    """One machine from an empty memory through `time` (n,) and `x` (n, d), a chunk of rows at a time: the rows, the
+    state after them and what came of each."""
     valued: Bools = ~np.all(np.isnan(x), axis=1)
     reset = first_after_gap(time, valued, detector.gap_reset)
     skipped = skipped_ticks(time, np.concatenate([time[:1], time[:-1]]), detector.interval, detector.gap_reset)
     skipped[last_valued(time, valued, NEVER) == NEVER] = 0
-    state, phase = detector.init_state(1), Phase()
-    centre = detector.centre_index(equipment)
-    for start in range(0, n, CHUNK):
-        rows = slice(start, min(start + CHUNK, n))
+    state, centre = detector.init_state(1), detector.centre_index(equipment)
+    for start in range(0, len(time), CHUNK):
+        rows = slice(start, min(start + CHUNK, len(time)))
         count = rows.stop - start
         state, ticks = detector.advance(
             state, x[rows], [1] * count, reset[rows], np.full(count, centre, np.intp), skipped[rows]
         )
-        result.score[rows], result.p_value[rows] = ticks.score, ticks.p_value
-        result.warming[rows] = ticks.warming
-        result.top[rows] = np.where(np.isfinite(ticks.score), ticks.attribution.argmax(1), -1)
-        for row, (score, fresh) in enumerate(zip(ticks.score.tolist(), ticks.fresh.tolist(), strict=True), start):
-            phase, _ = advance(rule, phase, score, fresh, int(time[row]))
-            result.alarm[row] = phase.open
-        progress(count)
-    return result
+        yield rows, state, ticks

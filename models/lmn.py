@@ -71,7 +71,11 @@ class LinearMemoryNetwork:
         """One tick of n machines: `memory` (n, p), `z` (n, d) -> the next memory (n, p) and the prediction (n, d)."""
         h = self.functional(z, memory)
         memory = product_by_row(h, self.W_hm.T) + product_by_row(memory, self.W_mm.T)
-        return memory, product_by_row(memory, self.W_mo.T) + self.b_o
+        return memory, self.read_out(memory)
+
+    def read_out(self, memory: Array) -> Array:
+        """The prediction (n, d) of the next tick from the memory (n, p)."""
+        return product_by_row(memory, self.W_mo.T) + self.b_o
 
     def run(self, z: Array, memory: Array | None = None) -> tuple[Array, Array]:
         """One machine over T ticks: `z` (T, d), the `memory` (p,) before them (default empty) -> memories (T, p) and

@@ -129,6 +129,35 @@ def evaluate(model: o.Model, data: o.Data, flags: o.DataFlags, as_json: o.Json =
 
 
 @app.command()
+@o.reads_files
+def forecast(
+    model: o.Model,
+    data: o.Data,
+    flags: o.DataFlags,
+    horizon: Annotated[int, typer.Option("--horizon", min=1, max=10_000, help="Ticks to look ahead.")] = 100,
+    coverage: Annotated[
+        float, typer.Option("--coverage", min=0.5, max=0.99, help="Share of values that intervals are to cover.")
+    ] = 0.9,
+    sensor: Annotated[list[str] | None, typer.Option("--sensor", help="Sensor to forecast (repeatable).")] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--limit", help="Tell when a sensor reaches a value (repeatable).", metavar="SENSOR=VALUE"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Forecast within the files; tell how many values were covered.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="CSV file; else standard output.")] = None,
+    as_json: o.Json = False,
+) -> None:
+    """Forecast each sensor after the end of files, with intervals: CSV, a line for each time and sensor."""
+    from service.commands import forecast as command
+    from service.outlook import Wanted, parse_limit
+
+    wanted = Wanted(horizon, coverage, tuple(sensor or ()), tuple(map(parse_limit, limit or ())))
+    command.run(model, data, wanted, check, out, flags.options(), as_json)
+
+
+@app.command()
 def serve(
     model: Annotated[Path | None, typer.Option("--model", help="Artifact to put in as the default model.")] = None,
     data_dir: Annotated[

@@ -33,8 +33,8 @@ def sensor_views(detector: Detector, found: Diagnosis) -> list[SensorView]:
             sensor=name,
             unit=detector.units[i],
             missing=bool(found.missing[i]),
-            actual=None if found.missing[i] else _shown(found.actual[i], detector.scale[i]),
-            expected=None if found.missing[i] else _shown(found.expected[i], detector.scale[i]),
+            actual=None if found.missing[i] else without_noise(found.actual[i], detector.scale[i]),
+            expected=None if found.missing[i] else without_noise(found.expected[i], detector.scale[i]),
             contribution=float(found.contribution[i]),
             share=round(float(found.share[i]), SHARE_DIGITS),
         )
@@ -42,10 +42,10 @@ def sensor_views(detector: Detector, found: Diagnosis) -> list[SensorView]:
     ]
 
 
-def _shown(value: float, scale: float) -> float:
+def without_noise(value: float, scale: float) -> float:
     """A physical value without the digits that float32 does not carry.
 
-    >>> _shown(1.2000000313, 0.5)
+    >>> without_noise(1.2000000313, 0.5)
     1.2
     """
     return round(float(value), SHOWN_DIGITS - floor(log10(scale)))

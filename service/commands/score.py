@@ -47,7 +47,7 @@ def score_files(model: Path, data: Sequence[Path], data_options: DataOptions) ->
         told("reading", 0.0)
         recording = read(data, data_options)
         columns = columns_of(loaded.detector, recording.sensors)
-        _say_what_differs(loaded, recording)
+        say_what_differs(loaded, recording)
         total, done = sum(len(s.time) for s in recording.series), 0
 
         def advanced(ticks: int) -> None:
@@ -69,7 +69,8 @@ def goes_through(recording: Recording, series: Series) -> Bools:
     return np.array([recording.row_status[row] != "excluded" for row in series.row], np.bool_)
 
 
-def _say_what_differs(model: LoadedModel, recording: Recording) -> None:
+def say_what_differs(model: LoadedModel, recording: Recording) -> None:
+    """Notices of sensors that only one of them has, of another pace, and of what was found in the files."""
     absent = [name for name in model.detector.sensors if name not in recording.sensors]
     unknown = [name for name in recording.sensors if name not in model.detector.sensors]
     if absent:
