@@ -39,6 +39,7 @@ from service.errors import (
     plain,
     shown,
 )
+from service.forecast_route import add_forecast_route
 from service.gate import Gate
 from service.ingest.json_rows import parse
 from service.lifecycle import Service
@@ -156,6 +157,8 @@ def _equipment_routes(app: FastAPI, service: Service) -> None:
         async with reading:
             entries, following = await in_daemon(partial(history.page, wanted, place))
         return _answer(views.RecentScores(equipment, entries, following.text() if following else None))
+
+    add_forecast_route(app, service, lambda equipment, request: one_equipment(equipment, request))
 
     @app.get(
         "/v1/equipment/{equipment:path}",

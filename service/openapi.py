@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from service import answer, timekeeping, views, vocabulary
+from service import answer, outlook, timekeeping, views, vocabulary
 from service.errors import PROBLEM_JSON
 from service.metrics import READINGS_ROUTE
 from service.sources import SOURCE, SOURCE_HEADER
@@ -83,6 +83,7 @@ ANSWERS: tuple[type[msgspec.Struct], ...] = (
     views.EquipmentPage,
     views.EquipmentDetail,
     views.RecentScores,
+    outlook.MachineForecast,
     views.AlarmPage,
     views.AlarmView,
     views.ModelList,
@@ -143,6 +144,23 @@ ANSWER_EXAMPLES = {
         ],
     },
 }
+FORECAST_EXAMPLE = {
+    **{"equipment": "pump-7", "model": "pumps", "version": 1, "last_time": "2026-11-24T00:00:00Z"},
+    **{"interval_seconds": 10.0, "coverage": 0.9, "interval_ticks_max": 1024},
+    "times": ["2026-11-24T00:00:10Z", "2026-11-24T00:00:20Z"],
+    "sensors": [
+        {
+            **{"sensor": "flow", "unit": "m3/h", "now": 32.0},
+            **{"expected": [32.1, 32.3], "lower": [31.6, 31.7], "upper": [32.6, 32.9]},
+        }
+    ],
+    "limits": [
+        {
+            **{"sensor": "flow", "limit": 32.2, "rising": True, "expected": "2026-11-24T00:00:20Z"},
+            **{"earliest": "2026-11-24T00:00:10Z", "latest": None},
+        }
+    ],
+}
 
 
 def json_content(*kinds: type[msgspec.Struct], examples: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -154,10 +172,12 @@ def json_content(*kinds: type[msgspec.Struct], examples: Mapping[str, Any] | Non
     return {"application/json": content}
 
 
-def answers(kind: type[msgspec.Struct], *problems: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route: one type, or a problem."""
+def answers(
+    kind: type[msgspec.Struct], *problems: int, status: int = 200, examples: Mapping[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route: one type, with `examples` by what they show, or a problem."""
     found: dict[int | str, dict[str, Any]] = {
-        status: {"description": _sentence(kind), "content": json_content(kind)},
+        status: {"description": _sentence(kind), "content": json_content(kind, examples=examples)},
     }
     problem = {"schema": {"$ref": REFERENCE.format(name="Problem")}}
     for code in problems:

@@ -85,6 +85,15 @@ class Standing:
     blind: int
 
 
+def blind_ticks(last: int, valued: int, interval: int) -> int:
+    """Ticks up to the `last` one since the one that had any value, by their times.
+
+    >>> blind_ticks(40, 10, 10), blind_ticks(40, 40, 10)
+    (3, 0)
+    """
+    return (last - valued + interval // 2) // interval
+
+
 def parse_limit(text: str) -> tuple[str, float]:
     """DataError where it is no limit.
 

@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     sensors_max: Count = Field(10_000, description="Sensors in one reading.")
     equipment_id_characters_max: Count = Field(256, description="Length of an equipment id.")
     sensor_name_characters_max: Count = Field(256, description="Length of a sensor name.")
+    forecast_ticks_max: Count = Field(1_000, description="Ticks that a forecast may look ahead.")
     page_max: Count = Field(1_000, description="Entries in one page of a list.")
 
     queue_readings_max: Count = Field(400_000, description="Readings that wait to be scored; beyond it, 503.")

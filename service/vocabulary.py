@@ -61,6 +61,7 @@ TYPES = (
     *("Answer", "Result", "BatchResult", "RefusedReading", "Advice"),
     *("EquipmentEntry", "EquipmentDetail", "SensorView", "RecentScores", "ScoreEntry"),
     *("AlarmView", "Opening", "SensorShare"),
+    *("MachineForecast", "SensorForecast", "LimitForecast"),
 )  # whose fields are explained
 FIELDS = {
     "score": "1 is the threshold of the promised false-alarm rate; the higher, the less normal. Null where "
@@ -85,6 +86,16 @@ FIELDS = {
     "are two.",
     "EquipmentDetail.sensors": "All sensors of the model, in its order; none before the first reading.",
     "scores": f"The last {RING_RESULTS} readings at most, oldest first. With parameters, a page of the history.",
+    "now": "Its last value; where that is missing, what is expected next.",
+    "lower": "Null where no interval is known: too far ahead for what training held out, or a constant sensor moved.",
+    "upper": "As `lower`.",
+    "limits": "When each of the limits asked for is reached.",
+    "rising": "Whether the sensor stands below the limit now.",
+    "earliest": "When the near end of the interval gets there; null: not within the horizon.",
+    "latest": "When the far end does; null: not within the horizon.",
+    "LimitForecast.expected": "When the forecast does; null: not within the horizon.",
+    "interval_ticks_max": "Ticks ahead up to which intervals are known.",
+    "MachineForecast.sensors": "Those asked for, or all of the model.",
     "next": "With parameters only: the `cursor` that asks on; null where there is no more. A page without entries may "
     "have a next one.",
     "warnings": "Sentences on sensors that no model knows.",

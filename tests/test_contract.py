@@ -48,6 +48,11 @@ checks.positive_data_acceptance.enabled = false
 include-path = "/v1/equipment/{{equipment}}/scores"
 checks.positive_data_acceptance.enabled = false
 
+# The sensors are those of the model that the machine follows, which no schema can say.
+[[operations]]
+include-path = "/v1/equipment/{{equipment}}/forecast"
+checks.positive_data_acceptance.enabled = false
+
 # Not every file is a model.
 [[operations]]
 include-path = "/v1/models"
@@ -77,7 +82,7 @@ def ask_everything(folder: Path, examples: int) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout[-20_000:] + ended.stderr[-5_000:]
-        assert "Tested: 14" in ended.stdout
+        assert "Tested: 15" in ended.stdout
         assert service.client.get("/health/ready").status_code == 200
         service.end()
     assert "Traceback" not in said[0]

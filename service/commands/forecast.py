@@ -18,14 +18,13 @@ import numpy as np
 
 from models.artifact import LoadedModel, load
 from models.backfill import arrange, columns_of, walk
-from models.contract import Bools, DataError, Floats, Floats32, Ints
+from models.contract import Bools, DataError, Floats32, Ints
 from models.data import DataOptions, Recording, Series, read
 from models.exports.findings import plural
 from models.forecast import Covered, covered
-from models.gaps import skipped_ticks
 from service.commands.console import aligned, facts, notice, progress
 from service.commands.score import goes_through, say_what_differs
-from service.outlook import LimitForecast, MachineForecast, Standing, Wanted, check_names, outlook
+from service.outlook import LimitForecast, MachineForecast, Standing, Wanted, blind_ticks, check_names, outlook
 
 HEADER = ("time", "equipment", "sensor", "forecast", "lower", "upper")
 CHECKED = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # horizons, in ticks, and the one that is asked for
@@ -90,19 +89,12 @@ def _history(model: LoadedModel, recording: Recording, series: Series) -> Histor
         z.append(ticks.z[:, detector.live])
         ready.append(~ticks.warming)
     centre = detector.centre_index(series.equipment)
-    machine = Standing(series.equipment, state, centre, int(time[-1]), _blind(time, x, detector.interval))
+    valued = np.flatnonzero(~np.isnan(x).all(1))
+    blind = blind_ticks(int(time[-1]), int(time[valued[-1]]), detector.interval) if len(valued) else 0
+    machine = Standing(series.equipment, state, centre, int(time[-1]), blind)
     return History(
         machine, int(state.warm_left[0]), np.concatenate(memory), np.concatenate(z), time, use & np.concatenate(ready)
     )
-
-
-def _blind(time: Ints, x: Floats, interval: int) -> int:
-    """Ticks since a machine last had any value."""
-    valued = np.flatnonzero(~np.isnan(x).all(1))
-    if not len(valued):
-        return 0
-    since = int(time[-1] - time[valued[-1]])
-    return int(skipped_ticks(np.array([since]), np.array([0]), interval, since)[0]) + (since > 0)
 
 
 def _forecasts(model: LoadedModel, histories: list[History], wanted: Wanted) -> list[MachineForecast]:
