@@ -30,7 +30,7 @@ from models.fit import Core, chunks
 
 HORIZONS = 2 ** np.arange(11)  # ticks
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)  # shares that intervals are to cover
-TARGETS_MAX = 1_000  # ticks of a block that are forecast, spread over it
+TARGETS_MAX = 500  # ticks of a block that are forecast, spread over it
 TARGETS_MIN = 20  # of a sensor in a block
 BLOCKS_MIN = 3
 UNKNOWN = -1.0  # in the artifact, in place of NaN

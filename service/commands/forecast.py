@@ -33,7 +33,7 @@ CHECKED = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # horizons, in ticks, and 
 @dataclass(frozen=True, slots=True)
 class History:
     """One machine at the end of its rows, and what it was like after each of them: memory (n, p), tick (n, live)
-    standardised, time (n,), and whether (n,) it may be forecast from there."""
+    standardised (NaN where it was faulty), time (n,), and whether (n,) it may be forecast from there."""
 
     machine: Standing
     warm_left: int
@@ -57,6 +57,8 @@ def run(
     check_names(loaded, [*wanted.sensors, *(name for name, _ in wanted.limits)])
     if loaded.horizons is None and not check:
         notice(f"{model} was trained without errors of forecasts: no intervals; train it again to have them")
+    elif not all(record.supported for record in loaded.manifest.calibration):
+        notice("the blocks of the model's training differ among themselves: intervals may cover less than they are to")
     with progress("forecasting") as told:
         told("reading", 0.0)
         recording = read(data, options)
@@ -92,9 +94,11 @@ def _history(model: LoadedModel, recording: Recording, series: Series) -> Histor
     valued = np.flatnonzero(~np.isnan(x).all(1))
     blind = blind_ticks(int(time[-1]), int(time[valued[-1]]), detector.interval) if len(valued) else 0
     machine = Standing(series.equipment, state, centre, int(time[-1]), blind)
-    return History(
-        machine, int(state.warm_left[0]), np.concatenate(memory), np.concatenate(z), time, use & np.concatenate(ready)
-    )
+    whole, use = np.concatenate(z), use & np.concatenate(ready)
+    if series.label is not None:
+        faulty = series.label[:last][through] > 0
+        whole[faulty], use = np.nan, use & ~faulty
+    return History(machine, int(state.warm_left[0]), np.concatenate(memory), whole, time, use)
 
 
 def _forecasts(model: LoadedModel, histories: list[History], wanted: Wanted) -> list[MachineForecast]:

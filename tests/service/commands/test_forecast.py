@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from models.backfill import walk
 from models.forecast import forecast
 from tests.builders import trained
 from tests.service.commandline import limen, misused, refused
-from tests.service.commands.recordings import ROWS, machine, warmup, write_csv
+from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
 from tests.service.running import SENSORS, model_folder, time_of
 
 HEADER = ["time", "equipment", "sensor", "forecast", "lower", "upper"]
@@ -87,6 +88,27 @@ def test_checked_forecasts_cover_what_they_promise(normal: Path) -> None:
     assert found["horizons"][0]["error"] < found["horizons"][0]["last_value_error"]
     text = limen("forecast", model_folder(), normal, "--horizon", 12, "--check").out
     assert "within intervals to cover 90%" in text
+
+
+def test_rows_that_the_label_marks_are_not_checked(tmp_path: Path) -> None:
+    faulty = write_csv(tmp_path / "faulty.csv", machine("p1", faulty=True))
+    lines_of = faulty.read_text().splitlines()
+    labelled = [f"{line},{int(row in range(FAULT.start, FAULT.stop))}" for row, line in enumerate(lines_of[1:])]
+    faulty.write_text("\n".join([lines_of[0] + ",label", *labelled]) + "\n")
+    given = ("forecast", model_folder(), faulty, "--check", "--json", "--horizon", 1)
+    found = [
+        json.loads(limen(*given, *label).out)["horizons"][0] for label in (("--label", "label"), ("--ignore", "label"))
+    ]
+    assert found[0]["values"] == found[1]["values"] - len(SENSORS) * (FAULT.stop - FAULT.start + 1)
+    assert found[0]["covered"] > found[1]["covered"]
+
+
+def test_a_model_whose_blocks_disagree_says_that_intervals_may_cover_less(normal: Path, tmp_path: Path) -> None:
+    old = trained()
+    (record,) = old.manifest.calibration
+    manifest = msgspec.structs.replace(old.manifest, calibration=(msgspec.structs.replace(record, supported=False),))
+    artifact.save(manifest, old.detector, old.drift, tmp_path / "model", old.horizons)
+    assert "may cover less" in limen("forecast", tmp_path / "model", normal, "--horizon", 1).err
 
 
 def test_a_model_without_errors_of_forecasts_has_none_and_says_so(normal: Path, tmp_path: Path) -> None:
