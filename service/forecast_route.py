@@ -39,7 +39,7 @@ Page = Callable[[str, Request], Awaitable[Response]]
 
 def add_forecast_route(app: FastAPI, service: Service, one_equipment: Page) -> None:
     """Add the route; `one_equipment` answers for a machine whose id ends as the address does."""
-    ticks_max = service.settings.forecast_ticks_max
+    ticks_max, values_max = service.settings.forecast_ticks_max, service.settings.forecast_values_max
     making = asyncio.Semaphore(FORECASTS_MAX)
 
     @app.get(
@@ -69,9 +69,19 @@ def add_forecast_route(app: FastAPI, service: Service, one_equipment: Page) -> N
         wanted = Wanted(horizon, coverage, sensor, [_checked("limit", partial(parse_limit, text)) for text in limit])
         _checked("sensor", partial(check_names, model, sensor))
         _checked("limit", partial(check_names, model, [name for name, _ in wanted.limits]))
+        _check_size(horizon, len(set(sensor) or model.detector.sensors), values_max)
         async with making:
             content = await in_daemon(lambda: msgspec.json.encode(outlook(model, machine, wanted)))
         return Response(content, media_type="application/json")
+
+
+def _check_size(ticks: int, sensors: int, values_max: int) -> None:
+    if ticks * sensors > values_max:
+        raise Invalid(
+            f"horizon is {ticks} of {sensors} sensors, {ticks * sensors} values; expected at most {values_max}: name "
+            "some of them with sensor, or look less far ahead",
+            field="horizon",
+        )
 
 
 def _checked(field: str, work: Callable[[], Found]) -> Found:

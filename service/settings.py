@@ -118,6 +118,7 @@ class Settings(BaseSettings):
     equipment_id_characters_max: Count = Field(256, description="Length of an equipment id.")
     sensor_name_characters_max: Count = Field(256, description="Length of a sensor name.")
     forecast_ticks_max: Count = Field(1_000, description="Ticks that a forecast may look ahead.")
+    forecast_values_max: Count = Field(200_000, description="Ticks times sensors of one forecast.")
     page_max: Count = Field(1_000, description="Entries in one page of a list.")
 
     queue_readings_max: Count = Field(400_000, description="Readings that wait to be scored; beyond it, 503.")
@@ -194,9 +195,7 @@ class Settings(BaseSettings):
     models_max: Count = Field(100, description="Models (names) in the registry.")
     model_versions_max: Count = Field(100, description="Versions of one model in the registry.")
 
-    drift_sensors_max: Count = Field(
-        20, description="Sensors of a model, those that drift most, in `limen_input_drift`."
-    )
+    drift_sensors_max: Count = Field(20, description="Sensors of a model that drift most, in `limen_input_drift`.")
 
     @classmethod
     def settings_customise_sources(
@@ -254,6 +253,7 @@ class Settings(BaseSettings):
     def _relations(self) -> Self:
         at_most = [
             ("body_readings_max", "queue_readings_max", "a body must fit into the queue"),
+            ("forecast_ticks_max", "forecast_values_max", "a forecast has one sensor at least"),
             ("batch_readings_max", "queue_readings_max", "a micro-batch is taken from the queue"),
             ("body_bytes_max", "inflated_bytes_max", "inflating does not shrink"),
             ("inflated_bytes_max", "in_flight_bytes_max", "a body must fit into what may be in flight"),

@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from models import artifact
 from models.backfill import walk
 from models.forecast import forecast
 from service.lifecycle import Service
@@ -142,3 +143,29 @@ def test_an_id_may_end_like_the_address_of_a_forecast(tmp_path: Path) -> None:
             assert (detail["equipment"], ahead["equipment"], len(ahead["times"])) == (name, name, 100)
 
     run(settings(tmp_path), scenario)
+
+
+def test_a_forecast_of_too_many_values_is_refused_and_one_of_few_sensors_is_not(tmp_path: Path) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p1", 0, 60))
+        found = is_problem(await client.get(f"{FORECAST}?horizon=50"), 422, "invalid")
+        assert found["field"] == "horizon"
+        assert "50 of 4 sensors, 200 values; expected at most 199" in found["detail"]
+        assert len((await ask(client, horizon=50, sensor=[SENSORS[0]]))["times"]) == 50
+
+    run(settings(tmp_path, forecast_ticks_max=50, forecast_values_max=199), scenario)
+
+
+def test_a_model_that_was_trained_before_there_were_forecasts_has_no_intervals(tmp_path: Path) -> None:
+    old = trained(name="pumps")
+    artifact.save(old.manifest, old.detector, old.drift, tmp_path / "pumps")
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p1", 0, 60))
+        found = await ask(client, horizon=3)
+        assert found["interval_ticks_max"] == 0
+        for one in found["sensors"]:
+            assert None not in one["expected"]
+            assert one["lower"] == one["upper"] == [None] * 3
+
+    run(settings(tmp_path / "data", model=tmp_path / "pumps"), scenario)
