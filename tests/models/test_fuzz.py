@@ -122,7 +122,7 @@ def test_any_map_of_tags_is_read_or_refused(tmp_path: Path, inputs: int) -> None
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     """The two files of a model."""
     folder, training = tmp_path_factory.mktemp("model"), trained()
-    artifact.save(training.manifest, training.detector, training.drift, folder)
+    artifact.save(training.manifest, training.detector, training.drift, folder, training.horizons)
     return (folder / MANIFEST).read_bytes(), (folder / TENSORS).read_bytes()
 
 

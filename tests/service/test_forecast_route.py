@@ -12,8 +12,10 @@ import pytest
 from models import artifact
 from models.backfill import walk
 from models.forecast import forecast
+from models.preprocess import Segment
+from models.train import Options, train
 from service.lifecycle import Service
-from tests.builders import process, trained
+from tests.builders import SMALL, process, trained
 from tests.service.running import SENSORS, START, WARMUP, columns, rows, run, settings, time_of
 from tests.service.test_app import is_problem
 
@@ -169,3 +171,38 @@ def test_a_model_that_was_trained_before_there_were_forecasts_has_no_intervals(t
             assert one["lower"] == one["upper"] == [None] * 3
 
     run(settings(tmp_path / "data", model=tmp_path / "pumps"), scenario)
+
+
+def test_each_machine_is_forecast_from_its_own_state_around_its_own_level(tmp_path: Path) -> None:
+    parts = [Segment("p1", process(0)), Segment("p2", process(1) + 50)]
+    found = train(parts, SENSORS, 1_000_000, Options(shape=SMALL, name="pumps"))
+    artifact.save(found.manifest, found.detector, found.drift, tmp_path / "pumps", found.horizons)
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        second = columns("p2", 0, 60, seed=6)
+        second["values"] = (np.array(second["values"]) + 50).tolist()
+        await client.post("/v1/readings", json={"batches": [columns("p1", 0, 60), second]})
+        for name in ("p1", "p2"):
+            ahead = (await client.get(f"/v1/equipment/{name}/forecast?horizon=1")).json()["sensors"]
+            await client.post("/v1/readings", json=rows(name, 60, 1))
+            detail = (await client.get(f"/v1/equipment/{name}")).json()["sensors"]
+            expected = [one["expected"] for one in detail]
+            np.testing.assert_allclose([one["expected"][0] for one in ahead], expected, rtol=1e-5)
+
+    run(settings(tmp_path / "data", model=tmp_path / "pumps"), scenario)
+
+
+def test_readings_without_any_value_count_as_ticks_ahead(tmp_path: Path) -> None:
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        await client.post("/v1/readings", json=columns("p1", 0, 60))
+        before = await ask(client, horizon=6)
+        dark = columns("p1", 60, 2)
+        dark["values"] = [[None] * len(SENSORS)] * 2
+        await client.post("/v1/readings", json=dark)
+        after = await ask(client, horizon=4)
+        assert after["times"] == before["times"][2:]
+        assert after["interval_ticks_max"] == before["interval_ticks_max"] - 2
+        for near, far in zip(after["sensors"], before["sensors"], strict=True):
+            np.testing.assert_allclose(near["upper"], far["upper"][2:], rtol=1e-5)
+
+    run(settings(tmp_path), scenario)

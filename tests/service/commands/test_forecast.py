@@ -14,7 +14,7 @@ from models.forecast import forecast
 from tests.builders import trained
 from tests.service.commandline import limen, misused, refused
 from tests.service.commands.recordings import FAULT, ROWS, machine, warmup, write_csv
-from tests.service.running import SENSORS, model_folder, time_of
+from tests.service.running import SENSORS, START, model_folder, time_of
 
 HEADER = ["time", "equipment", "sensor", "forecast", "lower", "upper"]
 
@@ -58,6 +58,13 @@ def test_rows_end_the_history_and_what_comes_after_them_changes_nothing(normal: 
     done = [limen("forecast", model_folder(), path, "--horizon", 2, "--rows", "0:50").out for path in (short, whole)]
     assert done[0] == done[1]
     assert lines(done[0])[0]["time"] == time_of(50)
+
+
+def test_a_machine_in_several_files_is_forecast_where_it_ends_last(tmp_path: Path) -> None:
+    later = write_csv(tmp_path / "a.csv", machine("p1", start=START + ROWS))
+    earlier = write_csv(tmp_path / "b.csv", machine("p1"))
+    found = lines(limen("forecast", model_folder(), later, earlier, "--horizon", 1).out)
+    assert [one["time"] for one in found] == [time_of(2 * ROWS)] * len(SENSORS)
 
 
 def test_json_tells_the_limits_that_are_reached(normal: Path) -> None:
