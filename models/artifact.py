@@ -20,13 +20,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from models.baselines.methods import METHODS
 from models.contract import Floats, Ints, ModelError, brief
 from models.detector import Detector, Scoring
 from models.disk import write_durably
 from models.drift import EDGES, DriftReference
 from models.horizons import HorizonErrors
 from models.lmn import LinearMemoryNetwork
-from models.manifest import BYTES_MAX, MANIFEST, Manifest, basis_id, check, identify, memory_id, read_manifest
+from models.manifest import BYTES_MAX, KIND, MANIFEST, Manifest, basis_id, check, identify, memory_id, read_manifest
+from models.network import Network
 from models.score import STATISTICS, positive_definite
 from models.trial import try_out
 
@@ -35,6 +37,7 @@ TENSORS_BYTES_MAX = 512 * 1024 * 1024
 HEADER_BYTES_MAX = 64 * 1024  # of the tensor file, which names some twenty tensors
 WEIGHTS = tuple(field.name for field in fields(LinearMemoryNetwork))  # tensors of the same name
 DRIFT = "drift."  # before the names of the tensors of the drift reference
+RIVAL = "network."  # before those of the weights of a network that is not the LMN
 FORECAST = "forecast."  # before those of the errors of forecasts, which older artifacts do not have
 
 
@@ -92,8 +95,12 @@ def save(
 
 def _tensors(detector: Detector) -> dict[str, NDArray[np.generic]]:
     network, scoring = detector.network, detector.scoring
+    if isinstance(network, LinearMemoryNetwork):
+        weights = {name: getattr(network, name) for name in WEIGHTS}
+    else:
+        weights = {RIVAL + name: value for name, value in network.weights().items()}
     tensors = {
-        **{name: getattr(network, name) for name in WEIGHTS},
+        **weights,
         "precision": scoring.precision,
         "quantiles": scoring.quantiles,
         "knots": scoring.knots,
@@ -166,7 +173,6 @@ def _check_ids(manifest: Manifest, detector: Detector) -> None:
 def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> Detector:
     """The detector of tensors that have been checked."""
     sensors = manifest.sensors
-    weights: dict[str, Any] = {name: tensors[name] for name in WEIGHTS if name in tensors}
     return Detector(
         sensors=tuple(s.name for s in sensors),
         units=tuple(s.unit for s in sensors),
@@ -174,7 +180,7 @@ def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> De
         scale=np.array([s.scale for s in sensors], np.float64),
         constant=np.array([s.constant for s in sensors], np.bool_),
         resolution=np.array([s.resolution for s in sensors], np.float64),
-        network=LinearMemoryNetwork(**weights),
+        network=_network(manifest, tensors),
         scoring=Scoring(
             precision=tensors["precision"],
             cap=np.float32(manifest.winsor_cap),
@@ -191,13 +197,24 @@ def _detector(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> De
     )
 
 
+def _network(manifest: Manifest, tensors: dict[str, NDArray[Any]]) -> LinearMemoryNetwork | Network:
+    if manifest.kind == KIND:
+        return LinearMemoryNetwork(**{name: tensors[name] for name in WEIGHTS if name in tensors})
+    live = sum(not s.constant for s in manifest.sensors)
+    return METHODS[manifest.kind].network.of_weights(_under(RIVAL, tensors), live, manifest.p)
+
+
 def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) -> None:
     live = sum(not s.constant for s in manifest.sensors)
     p, d, knots = manifest.p, len(manifest.sensors), np.size(tensors.get("knots", ()))
-    wanted: dict[str, tuple[tuple[int, ...], str]] = {
-        "W_mm": ((p, p), "float32"),
-        "W_mo": ((live, p), "float32"),
-        "b_o": ((live,), "float32"),
+    wanted: dict[str, tuple[tuple[int, ...], str]] = {}
+    optional = {FORECAST + name: "float32" for name in ("levels", "widths")}
+    if manifest.kind == KIND:
+        wanted |= {"W_mm": ((p, p), "float32"), "W_mo": ((live, p), "float32"), "b_o": ((live,), "float32")}
+        optional |= {"W_hm": "float32", "W_xh": "float32", "W_mh": "float32", "b_h": "float32", "tanh": "bool"}
+    else:
+        optional |= {name: "float32" for name in tensors if name.startswith(RIVAL)}  # the network knows which
+    wanted |= {
         "precision": ((live, live), "float32"),
         "quantiles": ((len(STATISTICS),), "float32"),
         "knots": ((max(knots, 1),), "float32"),
@@ -207,8 +224,6 @@ def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) 
         DRIFT + "mean": ((p,), "float32"),
         DRIFT + "whitening": ((p, p), "float32"),
     }
-    optional = {"W_hm": "float32", "W_xh": "float32", "W_mh": "float32", "b_h": "float32", "tanh": "bool"}
-    optional |= {FORECAST + name: "float32" for name in ("levels", "widths")}
     for name, (shape, dtype) in wanted.items():
         if name not in tensors:
             raise ModelError(f"{TENSORS} has no tensor {name!r}")
@@ -222,7 +237,7 @@ def _check_tensors(manifest: Manifest, tensors: dict[str, NDArray[np.generic]]) 
             raise ModelError(f"tensor {name!r} is {tensor.dtype}; expected {optional[name]}")
         if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
             raise ModelError(f"tensor {name!r} holds values that are not finite; train the model again")
-    if "W_hm" not in tensors:
+    if manifest.kind == KIND and "W_hm" not in tensors:
         raise ModelError(f"{TENSORS} has no tensor 'W_hm'")
     _check_scoring(tensors, manifest.combining_scale)
 

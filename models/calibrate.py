@@ -21,6 +21,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import t as student_t
 
+from models.baselines.methods import Covariance, FittedRival, Method
 from models.contract import Bools, Floats, ModelError
 from models.explain import conditional_residual
 from models.fit import Core, Shape, fit_core, second_moments, shrunk_covariance, summed
@@ -125,10 +126,19 @@ class CrossFit:
     statistics: dict[Piece, Block]
     shape: Shape
     cores: dict[int | None, Core] = field(default_factory=dict)  # that have been fitted, by the block left out
+    method: Method | None = None  # of a rival; None: the LMN
+    seed: int = 0
 
     @classmethod
     def prepare(
-        cls, runs: list[Floats], seen: list[Bools] | None, equipment: list[str], blocks: int, shape: Shape
+        cls,
+        runs: list[Floats],
+        seen: list[Bools] | None,
+        equipment: list[str],
+        blocks: int,
+        shape: Shape,
+        method: Method | None = None,
+        seed: int = 0,
     ) -> CrossFit:
         """Cut the runs into blocks and sum the lag statistics of each. ModelError where there are too few rows."""
         total, least = sum(map(len, runs)), blocks * (shape.window + 10)
@@ -139,7 +149,7 @@ class CrossFit:
             )
         pieces = cut_blocks([len(z) for z in runs], equipment, blocks)
         statistics = {p: Block.of(runs[p.run][p.start : p.stop], shape.window) for part in pieces for p in part}
-        return cls(runs, seen, pieces, statistics, shape)
+        return cls(runs, seen, pieces, statistics, shape, method=method, seed=seed)
 
     def complement(self, left_out: int | None) -> list[tuple[Piece, Block]]:
         """The contiguous runs that remain without a block, each with its joined statistics."""
@@ -160,20 +170,32 @@ class CrossFit:
         return self.cores[left_out]
 
     def _fitted(self, left_out: int | None) -> Core:
+        remaining = self._remaining(left_out)
+        sums = LagStatistics.empty(self.runs[0].shape[1], self.shape.window)
+        for _, block in remaining:
+            sums = sums + block.closed()
+        runs, seen = self._rows(remaining)
+        return fit_core(runs, sums, self.shape, seen)
+
+    def rival(self, method: Method, left_out: int | None = None) -> FittedRival:
+        """A rival of all rows, or of all but one block."""
+        return FittedRival(method.fit(*self._rows(self._remaining(left_out)), self.shape, self.seed))
+
+    def _remaining(self, left_out: int | None) -> list[tuple[Piece, Block]]:
         remaining = self.complement(left_out)
         if not remaining:
             raise ModelError(
                 f"no stretch of rows is longer than two windows ({2 * self.shape.window} ticks); choose a smaller "
                 "window or train on a recording with fewer gaps"
             )
-        sums = LagStatistics.empty(self.runs[0].shape[1], self.shape.window)
-        for _, block in remaining:
-            sums = sums + block.closed()
+        return remaining
+
+    def _rows(self, remaining: list[tuple[Piece, Block]]) -> tuple[list[Floats], list[Bools] | None]:
         runs = [self.runs[p.run][p.start : p.stop] for p, _ in remaining]
         seen = None if self.seen is None else [self.seen[p.run][p.start : p.stop] for p, _ in remaining]
-        return fit_core(runs, sums, self.shape, seen)
+        return runs, seen
 
-    def residuals(self, core: Core, piece: Piece) -> HeldOut:
+    def residuals(self, core: Core | FittedRival, piece: Piece) -> HeldOut:
         """Residuals of a piece, the memory warmed up on the rows before it; NaN where nothing was measured."""
         lead = min(LEAD_WINDOWS * self.shape.window, piece.start)
         residual = core.residuals(self.runs[piece.run][piece.start - lead : piece.stop])[lead:]
@@ -197,7 +219,7 @@ class CrossFit:
             return list(pool.map(self._held_out, range(len(self.pieces))))
 
     def _held_out(self, block: int) -> list[HeldOut]:
-        core = self.core(block)
+        core = self.core(block) if self.method is None else self.rival(self.method, block)
         return [self.residuals(core, piece) for piece in self.pieces[block]]
 
 
@@ -257,9 +279,11 @@ def between_blocks(values: Floats) -> Floats:
     return np.exp(logs.mean(0) + bound)
 
 
-def calibrate(held_out: list[list[Floats]], budget: float, level_shares: Floats) -> Calibration:
+def calibrate(
+    held_out: list[list[Floats]], budget: float, level_shares: Floats, covariance: Covariance = shrunk_covariance
+) -> Calibration:
     """Thresholds from the held-out residuals of each block (one array (n, d) a piece) for a share `budget` of ticks;
-    `level_shares` from `CrossFit.level_shares`."""
+    `level_shares` from `CrossFit.level_shares`, `covariance` as in `Method`."""
     if not 0 < budget < 1:
         raise ModelError(f"false-alarm rate is {budget}; expected a share of ticks between 0 and 1, such as 0.01")
     blocks = [part for part in held_out if part]
@@ -267,7 +291,7 @@ def calibrate(held_out: list[list[Floats]], budget: float, level_shares: Floats)
         raise ModelError(f"only {len(blocks)} blocks hold rows past the warm-up; calibration needs at least 3")
     sums = [summed([second_moments(r) for r in part]) for part in blocks]
     whole = summed(sums)
-    precisions = [np.linalg.inv(shrunk_covariance(whole[0] - s[0], whole[1] - s[1])) for s in sums]
+    precisions = [np.linalg.inv(covariance(whole[0] - s[0], whole[1] - s[1])) for s in sums]
     level = 1 - budget
     errors = [np.concatenate([completed(r, p)[1] for r in part]) for part, p in zip(blocks, precisions, strict=True)]
     cap = WINSOR * float(between_blocks(np.array([np.quantile(q, level) for q in errors])))
@@ -283,7 +307,7 @@ def calibrate(held_out: list[list[Floats]], budget: float, level_shares: Floats)
         quantiles=quantiles,
         combine=combine,
         cap=cap,
-        covariance=shrunk_covariance(*whole),
+        covariance=covariance(*whole),
         scores=np.sort(np.concatenate(scores)),
         block_kept=np.array([(s >= 1).mean() for s in scores]),
         block_thresholds=block_quantiles / combine,

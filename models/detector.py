@@ -21,13 +21,13 @@ from models.contract import Bools, Floats, Floats32, Ints
 from models.explain import conditional_residual
 from models.judgement import Judgement
 from models.lmn import LinearMemoryNetwork, product_by_row
+from models.network import Z_MAX, Network, at_start, follow
 from models.score import MOVED_SPAN, NORMAL_LEVEL, SPANS, VECTOR_SPAN
 from models.state import State, Ticks
 from models.waves import Waves
 
 COAST_TICKS_MAX = 64  # ticks that did not come, beyond which what is expected is no less certain
 BLOCK = 64  # rows of a triangular matrix that are solved at once
-Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Detector:
     scale: Floats
     constant: Bools
     resolution: Floats
-    network: LinearMemoryNetwork  # over live sensors, float32
+    network: LinearMemoryNetwork | Network  # over live sensors, float32
     scoring: Scoring
     warmup: int  # ticks without a score after a start
     interval: int  # microseconds between ticks
@@ -108,8 +108,15 @@ class Detector:
         return 1.0 / self.scale
 
     @cached_property
+    def linear(self) -> LinearMemoryNetwork:
+        """The network where it is the LMN. TypeError where it is another."""
+        if not isinstance(self.network, LinearMemoryNetwork):
+            raise TypeError(f"{type(self.network).__name__} is no Linear Memory Network")
+        return self.network
+
+    @cached_property
     def _matrices(self) -> tuple[Floats32, Floats32, Floats32]:
-        net = self.network
+        net = self.linear
         return (
             np.ascontiguousarray(net.W_hm.T),
             np.ascontiguousarray(net.W_mm.T),
@@ -141,7 +148,7 @@ class Detector:
         """State of machines that have not been seen yet."""
         d, n = len(self.sensors), machines
         prediction = np.zeros((n, d), np.float32)
-        prediction[:, self.live] = self.network.b_o
+        prediction[:, self.live] = at_start(self.network)
         return State(
             memory=np.zeros((n, self.network.memory_size), np.float32),
             prediction=prediction,
@@ -200,7 +207,10 @@ class Detector:
         missing: Bools = np.isnan(z)
         holed: Bools = np.any(missing, axis=1)
         filled = np.where(missing, np.float32(0), z) if holed.any() else z
-        memory, prediction, residual = self._remember(state, filled, missing, holed, plan)
+        if isinstance(self.network, LinearMemoryNetwork):
+            memory, prediction, residual = self._remember(state, filled, missing, holed, plan)
+        else:
+            memory, prediction, residual = follow(self.network, state.memory, filled, missing, plan, self.complete)
         judgement = Judgement(self, state, plan, residual, missing, holed, x, centre)
         return judgement.pack(z_all, memory, prediction)
 
@@ -210,7 +220,7 @@ class Detector:
         """Memory after each row, prediction made there, and residual of each row (live sensors). Rows with `missing`
         values are `holed` (n,); estimates of those values are written into `z`."""
         into, keep, out = self._matrices
-        network = self.network
+        network = self.linear
         recurrent = network.W_mh is not None
         inputs = np.empty((len(z), network.memory_size), np.float32)
         if not recurrent and len(z):
@@ -231,7 +241,7 @@ class Detector:
                 rows = lo + holes
                 expected = product_by_row(previous[holes], out) + network.b_o
                 skipped = None if plan.skipped is None else plan.skipped[rows]
-                estimate[rows] = self._complete(z[rows] - expected, missing[rows], skipped)
+                estimate[rows] = self.complete(z[rows] - expected, missing[rows], skipped)
                 # with no sensor left the model feeds on itself: bounded, or it may grow until nothing is finite
                 z[rows] = np.where(missing[rows], np.clip(expected + estimate[rows], -Z_MAX, Z_MAX), z[rows])
                 inputs[rows] = product_by_row(network.functional(z[rows], previous[holes]), into)
@@ -259,12 +269,12 @@ class Detector:
         for tick in range(int(ticks.max())):
             rows = np.flatnonzero(ticks > tick)
             before = memory[rows]
-            expected = np.clip(product_by_row(before, out) + self.network.b_o, -Z_MAX, Z_MAX)
+            expected = np.clip(product_by_row(before, out) + self.linear.b_o, -Z_MAX, Z_MAX)
             held = product_by_row(before, keep)
-            memory[rows] = held + product_by_row(self.network.functional(expected, before), into)
+            memory[rows] = held + product_by_row(self.linear.functional(expected, before), into)
         return memory
 
-    def _complete(self, error: Floats32, missing: Bools, skipped: Ints | None) -> Floats32:
+    def complete(self, error: Floats32, missing: Bools, skipped: Ints | None) -> Floats32:
         """Prediction errors (n, live) with the missing ones estimated, by the covariance P_k after `skipped` ticks."""
         if skipped is None or not skipped.any():
             return conditional_residual(error, missing, self.scoring.precision)
@@ -304,7 +314,7 @@ class Detector:
         """
         live, network = len(self.live), self.network
         ticks = max(self.gap_reset // self.interval, 1)
-        if network.W_xh is not None:
+        if not isinstance(network, LinearMemoryNetwork) or network.W_xh is not None:
             return np.repeat(np.eye(live, dtype=np.float32)[None], 1, axis=0)
         W, A = network.W_mo.astype(np.float64), network.W_hm.astype(np.float64)
         closed = network.W_mm.astype(np.float64) + A @ W

@@ -15,14 +15,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.baselines.methods import METHODS
 from models.contract import MICROSECONDS, ModelError, brief
 from models.detector import Detector
 from models.holds import HOLD_MAX
 from models.lmn import LinearMemoryNetwork
+from models.network import Network
 from models.score import STATISTICS
 
 FORMAT = 1
 KIND = "lmn"
+KINDS = (KIND, *METHODS)
 MANIFEST = "manifest.json"
 SENSORS_MAX = 10_000
 BYTES_MAX = 512 * SENSORS_MAX  # of a manifest; of one sensor it holds some 200
@@ -154,8 +157,11 @@ def basis_id(detector: Detector) -> str:
     return hash_arrays(detector.mean, detector.scale, detector.constant, *centres)
 
 
-def memory_id(network: LinearMemoryNetwork) -> str:
+def memory_id(network: LinearMemoryNetwork | Network) -> str:
     """Of how z becomes memory: models with the same basis and this one have the same memories."""
+    if not isinstance(network, LinearMemoryNetwork):
+        kind = np.frombuffer(network.KIND.encode(), np.uint8)
+        return hash_arrays(kind, np.array([network.memory_size]), *network.weights().values())
     functional = (network.W_xh, network.W_mh, network.b_h, network.tanh)
     return hash_arrays(network.W_hm, network.W_mm, *(weight for weight in functional if weight is not None))
 
@@ -191,7 +197,7 @@ def _of_model(manifest: Manifest) -> Iterator[Rule]:
     lacking = ", ".join(manifest.requires)
     yield valid_name(manifest.name), f"name is {manifest.name!r}; expected {NAME_RULE}"
     yield 1 <= manifest.version <= VERSION_MAX, f"version is {manifest.version}; expected 1 to {VERSION_MAX}"
-    yield manifest.kind == KIND, f"kind is {manifest.kind!r}; this program knows {KIND!r}"
+    yield manifest.kind in KINDS, f"kind is {manifest.kind!r}; this program knows {', '.join(map(repr, KINDS))}"
     yield not manifest.requires, f"requires {lacking}, which this program does not have"
     yield 1 <= manifest.p <= MEMORY_MAX, f"p is {manifest.p}; expected 1 to {MEMORY_MAX}"
     yield manifest.L >= 1, f"L is {manifest.L}; expected 1 or more"

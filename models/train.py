@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.artifact import LoadedModel
+from models.baselines.methods import METHODS, FittedRival, Method
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
 from models.contract import MICROSECONDS, Bools, Floats, Floats32, Ints, ModelError
 from models.detector import Detector, Scoring
@@ -29,6 +30,7 @@ from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.manifest import (
     FORMAT,
     KIND,
+    KINDS,
     QUANTILE_LEVELS,
     TOLERANCE,
     CalibrationRecord,
@@ -39,6 +41,7 @@ from models.manifest import (
     memory_id,
     versions,
 )
+from models.network import ROWS, Network
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS, single_precision
 from models.settling import settling_ticks
@@ -61,6 +64,14 @@ class Options:
     version: int = 1
     tolerance: float = TOLERANCE  # of the interval, as in the manifest
     seed: int = 0  # kept in the manifest; the closed form draws nothing
+    method: str = KIND  # or a rival of the LMN, as in `METHODS`
+
+    @property
+    def rival(self) -> Method | None:
+        """None: the LMN. ModelError where there is no such method."""
+        if self.method not in KINDS:
+            raise ModelError(f"method is {self.method!r}; this program knows {', '.join(map(repr, KINDS))}")
+        return METHODS.get(self.method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class Training:
     manifest: Manifest
     detector: Detector
     drift: DriftReference
-    horizons: HorizonErrors
+    horizons: HorizonErrors | None  # None: of a rival, whose forecasts have no intervals
     calibration: Calibration
     sensors_unsettled: tuple[str, ...]  # whose level wanders between blocks
     missing_cells: int
@@ -95,7 +106,7 @@ def train(
 
     Raises ModelError where the data cannot carry a model, saying what is missing.
     """
-    started = time.perf_counter()
+    started, rival = time.perf_counter(), options.rival
     if not segments:
         raise ModelError("no rows left to train on; check --rows, --running, --exclude and gaps")
     progress("scaling", 0.0)
@@ -103,17 +114,22 @@ def train(
     runs = [scaling.standardise(s) for s in segments]
     progress("filling in missing cells", 0.05)
     runs, seen = fill_missing(runs, options.shape)
-    cross = CrossFit.prepare(runs, seen, [s.equipment for s in segments], options.blocks, options.shape)
+    owners = [s.equipment for s in segments]
+    cross = CrossFit.prepare(runs, seen, owners, options.blocks, options.shape, rival, options.seed)
     progress("holding out blocks", 0.15)
     held_out, rate, shares = cross.held_out(), options.false_alarm_rate, cross.level_shares()
     progress("forecasting them", 0.7)
-    horizons = horizon_errors(cross)
+    horizons = horizon_errors(cross) if rival is None else None
     progress("fitting on all rows", 0.8)
-    core = cross.core()
+    core = cross.core() if rival is None else cross.rival(rival)
     inputs, memories = _sampled(core, runs)
     progress("setting thresholds", 0.9)
-    warmup = _warmup(core, memories, calibrate(settled(held_out, options.shape.window), rate, shares))
-    calibration = calibrate(settled(held_out, warmup), rate, shares)
+    covariance = shrunk_covariance if rival is None else rival.covariance
+    if isinstance(core, FittedRival):
+        warmup = core.network.settling
+    else:
+        warmup = _warmup(core, memories, calibrate(settled(held_out, options.shape.window), rate, shares))
+    calibration = calibrate(settled(held_out, warmup), rate, shares, covariance)
     drift = _drift_reference(inputs, memories, scaling)
     progress("done", 1.0)
     detector = _detector(core, scaling, calibration, warmup, sensors, units or ("",) * len(sensors), interval, options)
@@ -157,10 +173,12 @@ def fill_missing(runs: list[Floats], shape: Shape) -> tuple[list[Floats], list[B
     return filled, seen
 
 
-def _sampled(core: Core, runs: list[Floats]) -> tuple[Floats, Floats]:
+def _sampled(core: Core | FittedRival, runs: list[Floats]) -> tuple[Floats, Floats]:
     """Readings (n, live) and the memories (n, p) after them, at most `DRIFT_ROWS_MAX` spread over the training data."""
     stride = max(1, -(-sum(map(len, runs)) // DRIFT_ROWS_MAX))
     inputs, memories = [], []
+    if isinstance(core, FittedRival):
+        return _sampled_of_rival(core.network, runs, stride)
     for z in runs:
         entering = np.zeros(len(core.memory.B_))
         for rows in chunks(len(z)):
@@ -168,6 +186,19 @@ def _sampled(core: Core, runs: list[Floats]) -> tuple[Floats, Floats]:
             entering = memory[-1]
             first = max(core.memory.window - rows.start, 0)
             inputs.append(z[rows][first::stride])
+            memories.append(memory[first::stride])
+    return np.concatenate(inputs), np.concatenate(memories)
+
+
+def _sampled_of_rival(network: Network, runs: list[Floats], stride: int) -> tuple[Floats, Floats]:
+    inputs, memories = [], []
+    for z in runs:
+        entering = np.zeros(network.memory_size, np.float32)
+        for start in range(0, len(z), ROWS):
+            rows = z[start : start + ROWS]
+            memory = network.run(rows.astype(np.float32), entering)
+            entering, first = memory[-1], max(network.settling - start, 0)
+            inputs.append(rows[first::stride])
             memories.append(memory[first::stride])
     return np.concatenate(inputs), np.concatenate(memories)
 
@@ -187,7 +218,7 @@ def _drift_reference(inputs: Floats, memories: Floats, scaling: Scaling) -> Drif
 
 
 def _detector(
-    core: Core,
+    core: Core | FittedRival,
     scaling: Scaling,
     calibration: Calibration,
     warmup: int,
@@ -213,8 +244,11 @@ def _detector(
     )
 
 
-def _network(core: Core) -> LinearMemoryNetwork:
+def _network(core: Core | FittedRival) -> LinearMemoryNetwork | Network:
     """The weights in float32. ModelError where they cannot serve."""
+    if isinstance(core, FittedRival):
+        core.network.check()
+        return core.network
     network = LinearMemoryNetwork(
         W_hm=_single(core.memory.A_),
         W_mm=_single(_stable(core.memory.B_)),
@@ -274,7 +308,7 @@ def _manifest(
         name=options.name,
         version=options.version,
         parent="",
-        kind=KIND,
+        kind=options.method,
         requires=(),
         basis_id=basis_id(detector),
         memory_id=memory_id(network),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from models.baselines.methods import METHODS
 from models.contract import AnyDetector
 from models.fit import Shape
 from models.train import LinearMemoryDetector, Options
@@ -17,6 +18,10 @@ DETECTORS: dict[str, Callable[[tuple[str, ...]], AnyDetector]] = {
     "lmn": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95))),
     "lmn with a full memory": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(16, 4, 1.0))),
     "lmn of one tick": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(4, 1, 1.0))),
+    **{
+        method: lambda sensors, method=method: LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95), method=method))
+        for method in METHODS
+    },
 }
 detectors = pytest.mark.parametrize("make", DETECTORS.values(), ids=DETECTORS.keys())
 

@@ -1,0 +1,45 @@
+"""A rival of the LMN in the registry, served over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from models import artifact
+from models.baselines.methods import METHODS
+from models.fit import Shape
+from models.preprocess import Segment
+from models.train import Options, train
+from service.lifecycle import Service
+from tests.builders import names, process
+from tests.service.running import run, settings, time_of
+
+ROWS = 60
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_rival_scores_over_http_as_by_itself(method: str, tmp_path: Path) -> None:
+    options = Options(Shape(8, 4, 0.95), method=method, name="rival")
+    training = train([Segment("machine", process(0))], names(4), 1_000_000, options)
+    artifact.save(training.manifest, training.detector, training.drift, tmp_path / "rival", training.horizons)
+    x = process(3, ROWS)
+    x[20, 1] = np.nan
+    x[40:, 2] += 6.0
+
+    async def scenario(client: httpx.AsyncClient, service: Service) -> None:
+        values = [[None if np.isnan(value) else value for value in row] for row in x.tolist()]
+        body: dict[str, Any] = {"equipment": "machine", "sensors": list(names(4)), "values": values}
+        answer = await client.post("/v1/readings", json=body | {"times": [time_of(tick) for tick in range(ROWS)]})
+        assert answer.status_code == 200, answer.text
+        found = np.array(answer.json()["batches"][0]["score"], np.float64)
+        own = training.detector.run(x, equipment="machine").score
+        np.testing.assert_allclose(found, own, rtol=1e-5)
+        assert np.nanmax(found[40:]) > 1
+        asked = await client.get("/v1/equipment/machine/forecast", params={"horizon": 2})
+        assert asked.status_code == 200, asked.text
+
+    run(settings(tmp_path / "data", model=tmp_path / "rival"), scenario)
