@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from models.baselines.methods import METHODS
 from models.contract import Floats
 from models.detector import Detector, Scoring
 from models.fit import Shape
@@ -26,6 +28,16 @@ def process(seed: int, rows: int = 600, sensors: int = 4, spread: float = 1.0) -
 
 def names(sensors: int) -> tuple[str, ...]:
     return tuple(f"sensor-{i}" for i in range(sensors))
+
+
+SLOW = ("rnn", "gru")  # to train; the LSTM stands for them in quick runs
+RIVALS = [pytest.param(name, id=name, marks=[pytest.mark.prove] if name in SLOW else []) for name in METHODS]
+
+
+def need(method: str) -> None:
+    """Skip the test where torch, which trains this rival, is not installed."""
+    if METHODS[method].torch:
+        pytest.importorskip("torch")
 
 
 def trained(

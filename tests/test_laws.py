@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,19 +12,26 @@ from models.baselines.methods import METHODS
 from models.contract import AnyDetector
 from models.fit import Shape
 from models.train import LinearMemoryDetector, Options
-from tests.builders import names, process
+from tests.builders import SLOW, names, need, process
 
 SENSORS = names(4)
+
+
+def rival(method: str, sensors: tuple[str, ...]) -> AnyDetector:
+    need(method)
+    return LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95), method=method))
+
+
 DETECTORS: dict[str, Callable[[tuple[str, ...]], AnyDetector]] = {
     "lmn": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95))),
     "lmn with a full memory": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(16, 4, 1.0))),
     "lmn of one tick": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(4, 1, 1.0))),
-    **{
-        method: lambda sensors, method=method: LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95), method=method))
-        for method in METHODS
-    },
+    **{method: partial(rival, method) for method in METHODS},
 }
-detectors = pytest.mark.parametrize("make", DETECTORS.values(), ids=DETECTORS.keys())
+SLOWER = [pytest.mark.prove]
+detectors = pytest.mark.parametrize(
+    "make", [pytest.param(make, id=name, marks=SLOWER if name in SLOW else []) for name, make in DETECTORS.items()]
+)
 
 
 @detectors

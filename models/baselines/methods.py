@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from models.baselines import dynamic_pca, k_means, pca
+from models.baselines import dynamic_pca, k_means, pca, recurrent
 from models.contract import Bools, Floats
 from models.fit import Shape, shrunk_covariance
 from models.network import Network, residuals
@@ -17,11 +18,13 @@ Covariance = Callable[[Floats, Floats], Floats]
 @dataclass(frozen=True, slots=True)
 class Method:
     """`fit` makes a network of separate runs (n, d) without gaps, the cells that were measured (None: all), the shape
-    and a seed; `covariance` takes the second moments of residuals, as `shrunk_covariance` does."""
+    and a seed, with `torch` or without; `covariance` takes the second moments of residuals, as `shrunk_covariance`
+    does."""
 
     network: type[Network]
     fit: Fit
     covariance: Covariance = shrunk_covariance
+    torch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,18 @@ class FittedRival:
         return residuals(self.network, z)
 
 
+def _fit_recurrent(
+    kind: type[recurrent.Recurrent], runs: list[Floats], seen: list[Bools] | None, shape: Shape, seed: int
+) -> Network:
+    from models.baselines import recurrent_training
+
+    return recurrent_training.fit(kind, runs, seen, shape, seed)
+
+
+RECURRENT = (recurrent.SimpleRecurrent, recurrent.GatedRecurrent, recurrent.LongShortTerm)
 METHODS: dict[str, Method] = {
     "pca": Method(pca.PrincipalComponents, pca.fit, pca.index_covariance),
     "dynamic-pca": Method(dynamic_pca.DynamicPrincipalComponents, dynamic_pca.fit),
     "k-means": Method(k_means.NearestCluster, k_means.fit),
+    **{kind.KIND: Method(kind, partial(_fit_recurrent, kind), torch=True) for kind in RECURRENT},
 }

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 
 from models import artifact
-from models.baselines.methods import METHODS
 from models.fit import Shape
 from models.preprocess import Segment
 from models.train import Options, train
 from service.lifecycle import Service
-from tests.builders import names, process
+from tests.builders import RIVALS, names, need, process
 from tests.service.running import run, settings, time_of
 
 ROWS = 60
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", RIVALS)
 def test_a_rival_scores_over_http_as_by_itself(method: str, tmp_path: Path) -> None:
+    need(method)
     options = Options(Shape(8, 4, 0.95), method=method, name="rival")
     training = train([Segment("machine", process(0))], names(4), 1_000_000, options)
     artifact.save(training.manifest, training.detector, training.drift, tmp_path / "rival", training.horizons)
