@@ -20,7 +20,7 @@ from models.contract import MICROSECONDS, ModelError, brief
 from models.detector import Detector
 from models.holds import HOLD_MAX
 from models.lmn import LinearMemoryNetwork
-from models.network import Network
+from models.network import MEMORY_MAX, Network
 from models.score import STATISTICS
 
 FORMAT = 1
@@ -29,7 +29,6 @@ KINDS = (KIND, *METHODS)
 MANIFEST = "manifest.json"
 SENSORS_MAX = 10_000
 BYTES_MAX = 512 * SENSORS_MAX  # of a manifest; of one sensor it holds some 200
-MEMORY_MAX = 2048  # values: the check of its stability takes five seconds
 NAME_LENGTH_MAX = 128  # of a model
 SENSOR_NAME_LENGTH_MAX = 1024
 NAME_RULE = "letters, digits, '.', '_' or '-', and no '.json' at the end"

@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from models.contract import Array, Bools, Floats32, Ints
+from models.contract import Array, Bools, Floats32, Ints, ModelError
 from models.lmn import LinearMemoryNetwork
 from models.waves import Waves
 
 Z_MAX = 1e6  # beyond it arithmetic would overflow and stay in the memory for good
+MEMORY_MAX = 2048  # values: the check of the stability of an LMN takes five seconds
 ROWS = 4096  # whose memories are held at once
 
 Completion = Callable[[Floats32, Bools, Ints | None], Floats32]  # errors with the missing ones estimated
@@ -71,6 +72,15 @@ class Network(Protocol):
     def check(self) -> None:
         """ModelError where the weights cannot serve."""
         ...
+
+
+def refuse_greater(memory_size: int) -> None:
+    """ModelError where a memory would be greater than any that is served."""
+    if memory_size > MEMORY_MAX:
+        raise ModelError(
+            f"the memory would have {memory_size} values; expected at most {MEMORY_MAX}: choose a smaller --window for "
+            "models of windows, a smaller --memory-size for recurrent ones"
+        )
 
 
 def residuals(network: Network, z: Array) -> Array:

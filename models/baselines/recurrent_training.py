@@ -16,6 +16,7 @@ from models.baselines.recurrent import WEIGHTS, Recurrent
 from models.baselines.windows import single
 from models.contract import Bools, Floats, ModelError
 from models.fit import Shape
+from models.network import refuse_greater
 
 STRETCH = 64  # ticks that are trained on at once
 BATCH = 16  # stretches
@@ -28,6 +29,7 @@ WINDOWS_MAX, STARTS = 20, 32  # looked at for that
 
 def fit(kind: type[Recurrent], runs: list[Floats], seen: list[Bools] | None, shape: Shape, seed: int) -> Recurrent:
     """A network of `shape.memory_size` units. ModelError where torch is missing."""
+    refuse_greater(shape.memory_size * kind.PARTS)
     order = np.argsort(sum((np.abs(z) ** 3).sum(0) for z in runs), kind="stable")
     weight = [np.ones(z.shape) for z in runs] if seen is None else [s.astype(float) for s in seen]
     z, count = stretches([run[:, order] for run in runs], [w[:, order] for w in weight])

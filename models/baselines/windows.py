@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.contract import Array, Bools, Floats32, ModelError
+from models.network import refuse_greater
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Windows:
 def whole_windows(runs: list[Array], seen: list[Bools] | None, ticks: int) -> Array:
     """All windows (n, L d) of separate runs (T, d) that lie within a run; those with any cell that was not measured
     are left out, unless that leaves too few."""
+    refuse_greater(ticks * runs[0].shape[1])
     found, measured = [], []
     for index, z in enumerate(runs):
         if len(z) >= ticks:

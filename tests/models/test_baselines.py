@@ -128,3 +128,9 @@ def test_the_nearest_cluster_is_that_at_the_least_distance() -> None:
     windows = whole_windows([z], None, 3)
     distance = ((windows[:, None] - network.clusters) ** 2).sum(2)
     np.testing.assert_allclose(residuals(network, z)[2:], z[2:] - network.clusters[distance.argmin(1), :2], atol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "shape"), [("k-means", Shape(8, 513)), ("lstm", Shape(1025, 4))])
+def test_a_memory_that_could_not_be_served_is_refused_before_training(method: str, shape: Shape) -> None:
+    with pytest.raises(ModelError, match=r"the memory would have 205[02] values; expected at most 2048"):
+        METHODS[method].fit([np.zeros((600, 4))], None, shape, 0)
