@@ -11,6 +11,7 @@ h W_o + b_o.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
@@ -24,7 +25,7 @@ WEIGHTS = ("W_x", "W_h", "b_x", "b_h", "W_o", "b_o")
 
 
 @dataclass(frozen=True)
-class Recurrent:
+class Recurrent(ABC):
     """`W_x` (d, g u), `W_h` (u, g u), `b_x`, `b_h` (g u,), `W_o` (u, d), `b_o` (d,), for u units of g gates; `settling`
     is known where it was trained."""
 
@@ -63,9 +64,9 @@ class Recurrent:
         memory = self.advance(memory, a.reshape(shape), b.reshape(shape))
         return memory, self.read_out(memory)
 
+    @abstractmethod
     def advance(self, memory: Array, a: Array, b: Array) -> Array:
         """The next memory (n, p) of gates `a`, `b` (n, g, u)."""
-        raise NotImplementedError
 
     def run(self, z: Array, memory: Array) -> Array:
         after, row = np.empty((len(z), self.memory_size), np.float32), memory[None]

@@ -22,6 +22,7 @@ from models.contract import Bools, DataError, Floats32, Ints
 from models.data import DataOptions, Recording, Series, read
 from models.exports.findings import plural
 from models.forecast import Covered, covered
+from models.manifest import KIND
 from service.commands.console import aligned, facts, notice, progress
 from service.commands.score import goes_through, say_what_differs
 from service.outlook import LimitForecast, MachineForecast, Standing, Wanted, blind_ticks, check_names, outlook
@@ -56,7 +57,9 @@ def run(
     loaded = load(model)
     check_names(loaded, [*wanted.sensors, *(name for name, _ in wanted.limits)])
     if loaded.horizons is None and not check:
-        notice(f"{model} was trained without errors of forecasts: no intervals; train it again to have them")
+        of_lmn = loaded.manifest.kind == KIND
+        why = "train it again to have them" if of_lmn else "models of other kinds than the LMN have none"
+        notice(f"{model} was trained without errors of forecasts: no intervals; {why}")
     elif not all(record.supported for record in loaded.manifest.calibration):
         notice("the blocks of the model's training differ among themselves: intervals may cover less than they are to")
     with progress("forecasting") as told:

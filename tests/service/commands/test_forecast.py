@@ -127,6 +127,16 @@ def test_a_model_without_errors_of_forecasts_has_none_and_says_so(normal: Path, 
     refused(limen("forecast", tmp_path / "old", normal, "--check"), "no intervals to check")
 
 
+def test_a_rival_forecasts_without_intervals_and_does_not_send_anyone_to_train_it_again(
+    normal: Path, tmp_path: Path
+) -> None:
+    assert limen("train", normal, "--method", "pca", "--out", tmp_path / "pca").status == 0
+    done = limen("forecast", tmp_path / "pca", normal, "--horizon", 2)
+    assert done.status == 0
+    assert "no intervals; models of other kinds than the LMN have none" in done.err
+    assert all(one["lower"] == one["upper"] == "" and one["forecast"] for one in lines(done.out))
+
+
 def test_a_machine_that_is_warming_up_is_named_and_left_out(normal: Path, tmp_path: Path) -> None:
     short = machine("p2")
     text = write_csv(tmp_path / "both.csv", machine("p1"), short).read_text().splitlines()
