@@ -31,15 +31,23 @@ def locked(data_dir: Path, folders: Sequence[str] = (MODELS, SNAPSHOTS)) -> Iter
         reason = f"{error.filename}: {error.strerror}"
         raise SettingsError(f"data folder {data_dir} cannot be used ({reason}); {needed}") from None
     try:
+        _take(descriptor, data_dir)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, data_dir: Path) -> None:
+    """Lock the open file and write into it who holds it."""
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
     except BlockingIOError:
         holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
         raise SettingsError(f"data folder {data_dir} is in use by process {holder}; stop it or use another") from None
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        raise SettingsError(f"data folder {data_dir} cannot be used ({LOCK}: {error.strerror})") from None
 
 
 def check_restored(data_dir: Path) -> None:
