@@ -11,6 +11,7 @@ A crash leaves the old index or the new one; a folder that no index names is a v
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -218,6 +219,10 @@ class Registry:
         remove_leftovers(self.folder, *LEFTOVERS)
         incoming, placed = self.folder / f"{INCOMING}{uuid.uuid4().hex}", home / str(number)
         with _stored_or_told(f"model {model.name!r}"):
+            if (left := self._left_behind(model, taken - versions.keys())) is not None:
+                sync_folder(home)
+                sync_folder(self.folder)
+                return self._with(model, left), left
             try:
                 incoming.mkdir()
                 write_durably(incoming / TENSORS, tensors)
@@ -231,8 +236,20 @@ class Registry:
                 remove(incoming)
                 remove(placed)  # or it would be there twice once it is sent again
                 raise
-        known = {**self.view.versions, model.name: {**versions, number: model.manifest}}
-        return dataclasses.replace(self.view, versions=known), number
+        return self._with(model, number), number
+
+    def _left_behind(self, model: LoadedModel, numbers: set[int]) -> int | None:
+        """Under which of the `numbers` the model lies whole on disk, from when the disk failed after it was stored."""
+        for number in sorted(numbers):
+            with contextlib.suppress(ModelError, OSError):
+                if self._load(model.name, number).artifact_id == model.artifact_id:
+                    return number
+        return None
+
+    def _with(self, model: LoadedModel, number: int) -> View:
+        """The view with one more version."""
+        versions = {**self.view.versions.get(model.name, {}), number: model.manifest}
+        return dataclasses.replace(self.view, versions={**self.view.versions, model.name: versions})
 
     def _written(self, name: str, number: int, model: LoadedModel, default: str, view: View | None = None) -> View:
         """Write the index with another active version."""

@@ -170,7 +170,9 @@ def test_an_upload_that_the_disk_fails_under_is_told_so_and_can_be_sent_again(tm
         again = Registry(tmp_path / "models")
         assert not again.notes
         assert again.view.active.keys() == again.view.index.active.keys(), "an active version is not there"
-        assert (await client.post("/v1/models", content=content, headers=ZIP)).json()["active"]
+        answer = (await client.post("/v1/models", content=content, headers=ZIP)).json()
+        assert answer["active"]
+        assert answer["version"] == 1, "it is there twice"
 
     run(settings(tmp_path), scenario)
 
