@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.baselines.methods import METHODS
+from models.baselines.methods import RIVAL_KINDS
 from models.contract import MICROSECONDS, ModelError, brief
 from models.detector import Detector
 from models.holds import HOLD_MAX
@@ -25,7 +25,7 @@ from models.score import STATISTICS
 
 FORMAT = 1
 KIND = "lmn"
-KINDS = (KIND, *METHODS)
+KINDS = (KIND, *RIVAL_KINDS)
 MANIFEST = "manifest.json"
 SENSORS_MAX = 10_000
 BYTES_MAX = 512 * SENSORS_MAX  # of a manifest; of one sensor it holds some 200

@@ -9,6 +9,7 @@ same for all, so that a comparison is one of networks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -74,6 +75,46 @@ class Network(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """An LMN as a network like any other, to be calibrated as they are; what is saved and served is `lmn`."""
+
+    KIND: ClassVar[str] = "lmn"
+    lmn: LinearMemoryNetwork
+    settling: int
+
+    @property
+    def memory_size(self) -> int:
+        return self.lmn.memory_size
+
+    @property
+    def inputs(self) -> int:
+        return self.lmn.inputs
+
+    def read_out(self, memory: Array) -> Array:
+        return self.lmn.read_out(memory)
+
+    def step(self, memory: Array, z: Array) -> tuple[Array, Array]:
+        return self.lmn.step(memory, z)
+
+    def run(self, z: Array, memory: Array) -> Array:
+        return self.lmn.run(z, memory)[0]
+
+    def compared(self, memory: Array, expected: Array) -> Array:
+        return expected
+
+    def weights(self) -> dict[str, Floats32]:
+        found = {name: getattr(self.lmn, name) for name in (field.name for field in fields(self.lmn))}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @classmethod
+    def of_weights(cls, weights: dict[str, Any], sensors: int, memory_size: int) -> Remembered:
+        return cls(LinearMemoryNetwork(**weights), 0)
+
+    def check(self) -> None:
+        self.lmn.check()
+
+
 def refuse_greater(memory_size: int) -> None:
     """ModelError where a memory would be greater than any that is served."""
     if memory_size > MEMORY_MAX:
@@ -81,6 +122,14 @@ def refuse_greater(memory_size: int) -> None:
             f"the memory would have {memory_size} values; expected at most {MEMORY_MAX}: choose a smaller --window for "
             "models of windows, a smaller --memory-size for recurrent ones"
         )
+
+
+def without_torch(method: str) -> ModelError:
+    """The error where a method cannot be trained."""
+    return ModelError(
+        f"method {method!r} is trained with torch, which is not installed: pip install 'limen[train]'; serving does "
+        "without"
+    )
 
 
 def residuals(network: Network, z: Array) -> Array:

@@ -30,7 +30,6 @@ from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.manifest import (
     FORMAT,
     KIND,
-    KINDS,
     QUANTILE_LEVELS,
     TOLERANCE,
     CalibrationRecord,
@@ -41,7 +40,7 @@ from models.manifest import (
     memory_id,
     versions,
 )
-from models.network import ROWS, Network
+from models.network import ROWS, Network, Remembered
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS, single_precision
 from models.settling import settling_ticks
@@ -64,13 +63,14 @@ class Options:
     version: int = 1
     tolerance: float = TOLERANCE  # of the interval, as in the manifest
     seed: int = 0  # kept in the manifest; the closed form draws nothing
-    method: str = KIND  # or a rival of the LMN, as in `METHODS`
+    method: str = KIND  # in closed form; or one of `METHODS`
 
     @property
     def rival(self) -> Method | None:
         """None: the LMN. ModelError where there is no such method."""
-        if self.method not in KINDS:
-            raise ModelError(f"method is {self.method!r}; this program knows {', '.join(map(repr, KINDS))}")
+        if self.method not in (KIND, *METHODS):
+            known = ", ".join(map(repr, (KIND, *METHODS)))
+            raise ModelError(f"method is {self.method!r}; this program knows {known}")
         return METHODS.get(self.method)
 
 
@@ -248,7 +248,7 @@ def _network(core: Core | FittedRival) -> LinearMemoryNetwork | Network:
     """The weights in float32. ModelError where they cannot serve."""
     if isinstance(core, FittedRival):
         core.network.check()
-        return core.network
+        return core.network.lmn if isinstance(core.network, Remembered) else core.network
     network = LinearMemoryNetwork(
         W_hm=_single(core.memory.A_),
         W_mm=_single(_stable(core.memory.B_)),
@@ -308,7 +308,7 @@ def _manifest(
         name=options.name,
         version=options.version,
         parent="",
-        kind=options.method,
+        kind=KIND if isinstance(network, LinearMemoryNetwork) else options.method,
         requires=(),
         basis_id=basis_id(detector),
         memory_id=memory_id(network),

@@ -92,7 +92,7 @@ def train(
     memory_size: Annotated[int, typer.Option("--memory-size", min=1, max=2048, help="Values in the memory.")] = 52,
     window: Annotated[int, typer.Option("--window", min=1, max=1000, help="Ticks that the memory looks back.")] = 10,
     discount: Annotated[float, typer.Option("--discount", help="Weight of each tick further back, 0 to 1.")] = 0.95,
-    method: Annotated[str, typer.Option("--method", help="lmn, or a rival of it; see the README.")] = "lmn",
+    method: Annotated[str, typer.Option("--method", help="lmn, lmn-gradient, or a rival; see the README.")] = "lmn",
     as_json: o.Json = False,
 ) -> None:
     """Train a model on files of normal operation."""

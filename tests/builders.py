@@ -30,7 +30,7 @@ def names(sensors: int) -> tuple[str, ...]:
     return tuple(f"sensor-{i}" for i in range(sensors))
 
 
-SLOW = ("rnn", "gru")  # to train; the LSTM stands for them in quick runs
+SLOW = ("rnn", "gru", "lmn-gradient")  # to train; the LSTM stands for them in quick runs
 RIVALS = [pytest.param(name, id=name, marks=[pytest.mark.prove] if name in SLOW else []) for name in METHODS]
 
 

@@ -1,4 +1,5 @@
-"""The rivals of the LMN by name: how each is fitted, and what is taken for the covariance of its residuals."""
+"""The rivals of the LMN, and the LMN by gradient, by name: how each is fitted, and what is taken for the covariance of
+its residuals."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from functools import partial
 from models.baselines import dynamic_pca, k_means, pca, recurrent
 from models.contract import Bools, Floats
 from models.fit import Shape, shrunk_covariance
-from models.network import Network, residuals
+from models.network import Network, Remembered, residuals, without_torch
 
 Fit = Callable[[list[Floats], list[Bools] | None, Shape, int], Network]
 Covariance = Callable[[Floats, Floats], Floats]
@@ -45,10 +46,21 @@ def _fit_recurrent(
     return recurrent_training.fit(kind, runs, seen, shape, seed)
 
 
+def _fit_gradient(runs: list[Floats], seen: list[Bools] | None, shape: Shape, seed: int) -> Network:
+    try:
+        from models import gradient_fit
+    except ImportError:
+        raise without_torch(GRADIENT) from None
+    return gradient_fit.fit(runs, seen, shape, seed)
+
+
+GRADIENT = "lmn-gradient"  # the LMN itself, trained another way: saved and served as the closed form is
 RECURRENT = (recurrent.SimpleRecurrent, recurrent.GatedRecurrent, recurrent.LongShortTerm)
 METHODS: dict[str, Method] = {
     "pca": Method(pca.PrincipalComponents, pca.fit, pca.index_covariance),
     "dynamic-pca": Method(dynamic_pca.DynamicPrincipalComponents, dynamic_pca.fit),
     "k-means": Method(k_means.NearestCluster, k_means.fit),
     **{kind.KIND: Method(kind, partial(_fit_recurrent, kind), torch=True) for kind in RECURRENT},
+    GRADIENT: Method(Remembered, _fit_gradient, torch=True),
 }
+RIVAL_KINDS = tuple(name for name, method in METHODS.items() if method.network is not Remembered)

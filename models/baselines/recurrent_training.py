@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from models.baselines.recurrent import WEIGHTS, Recurrent
 from models.baselines.windows import single
-from models.contract import Bools, Floats, ModelError
+from models.contract import Bools, Floats
 from models.fit import Shape
-from models.network import refuse_greater
+from models.network import Network, refuse_greater, without_torch
 
 STRETCH = 64  # ticks that are trained on at once
 BATCH = 16  # stretches
@@ -62,10 +62,7 @@ def _train(
     try:
         import torch
     except ImportError:
-        raise ModelError(
-            f"method {kind.KIND!r} is trained with torch, which is not installed: pip install 'limen[train]'; serving "
-            "does without"
-        ) from None
+        raise without_torch(kind.KIND) from None
     layer = {"rnn": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}[kind.KIND]
     cell, head = layer(z.shape[2], units, batch_first=True), torch.nn.Linear(units, z.shape[2])
     parameters = [*cell.parameters(), *head.parameters()]
@@ -102,7 +99,7 @@ def _train(
     return {"W_x": W_x.T, "W_h": W_h.T, "b_x": b_x, "b_h": b_h, "W_o": W_o.T, "b_o": b_o}
 
 
-def settling(network: Recurrent, z: Floats, window: int) -> int:
+def settling(network: Network, z: Floats, window: int) -> int:
     """Ticks until what is expected from an empty start differs from what is expected after the whole past (run `z`) by
     at most `SETTLED` of its variance, at `STARTS` places; at least the window."""
     rows = z.astype(np.float32)
