@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -139,8 +139,10 @@ class CrossFit:
         shape: Shape,
         method: Method | None = None,
         seed: int = 0,
+        lags: int = 0,
     ) -> CrossFit:
-        """Cut the runs into blocks and sum the lag statistics of each. ModelError where there are too few rows."""
+        """Cut the runs into blocks and sum the lag statistics of each, of a window of `lags` where that is wider than
+        that of the shape, to choose by. ModelError where there are too few rows."""
         total, least = sum(map(len, runs)), blocks * (shape.window + 10)
         if total < least:
             raise ModelError(
@@ -148,8 +150,14 @@ class CrossFit:
                 f"least {least} rows of normal operation"
             )
         pieces = cut_blocks([len(z) for z in runs], equipment, blocks)
-        statistics = {p: Block.of(runs[p.run][p.start : p.stop], shape.window) for part in pieces for p in part}
+        wide = max(lags, shape.window)
+        statistics = {p: Block.of(runs[p.run][p.start : p.stop], wide) for part in pieces for p in part}
         return cls(runs, seen, pieces, statistics, shape, method=method, seed=seed)
+
+    def of_shape(self, shape: Shape) -> CrossFit:
+        """The same blocks for a model of another shape, whose window is at most that of the statistics."""
+        statistics = {piece: block.narrowed(shape.window) for piece, block in self.statistics.items()}
+        return replace(self, shape=shape, statistics=statistics, cores={})
 
     def complement(self, left_out: int | None) -> list[tuple[Piece, Block]]:
         """The contiguous runs that remain without a block, each with its joined statistics."""

@@ -117,6 +117,11 @@ class ReadoutMoments:
             readout[:, column] = self._ridge(self.products - self.holes[sensor], column)
         return readout
 
+    def error(self, readout: Floats) -> float:
+        """Mean squared error of a read-out (p+1, d) on these ticks, where no target is missing."""
+        unexplained = self.squares + (readout * (self.products @ readout - 2 * self.targets)).sum(0)
+        return float(unexplained.sum() / self.rows.sum())
+
     def _ridge(self, products: Floats, columns: Bools) -> Floats:
         """Ridge of some sensors with the same products: minimises RSS / (1 - effective parameters / n)^2."""
         values, vectors = np.linalg.eigh(products)

@@ -102,6 +102,12 @@ class Block:
         tail = np.vstack([self.tail, after.tail])[-(window - 1) :] if window > 1 else after.tail
         return Block(self.rows + after.rows, self.total + after.total, lags, head, tail)
 
+    def narrowed(self, window: int) -> Block:
+        """This run with a narrower window: bit for bit what `of` makes of it."""
+        keep = min(window - 1, self.rows)
+        head, tail = self.head[:keep], self.tail[len(self.tail) - keep :]
+        return Block(self.rows, self.total, self.lags[:window].copy(), head.copy(), tail.copy())
+
     def closed(self) -> LagStatistics:
         """This run as a segment of its own: with what histories past its end would have added."""
         window, d = self.lags.shape[:2]
@@ -155,6 +161,13 @@ class LinearAutoencoder:
         self.A_: Floats = np.ascontiguousarray(basis[:d].T)
         self.B_: Floats = basis.T @ shifted
         return self
+
+    def leading(self, memory_size: int) -> LinearAutoencoder:
+        """The memory of the leading `memory_size` directions: what `fit` makes of the same statistics, as a part of
+        this greater one."""
+        part = LinearAutoencoder(memory_size, self.window, self.discount)
+        part.A_, part.B_ = self.A_[:memory_size], self.B_[:memory_size, :memory_size]
+        return part
 
     def step(self, memory: Floats, h: Floats) -> Floats:
         """The next memory (p,) or (n, p) from the memory before it and the input (d,) or (n, d)."""

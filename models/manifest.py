@@ -80,8 +80,20 @@ class CalibrationRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
     tail: str
 
 
-class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """What the model was fitted on."""
+class MemoryCandidate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A memory size, window and discount that was tried, as `memory_choice.Candidate` has it."""
+
+    p: int
+    L: int
+    g: float
+    error: float
+    standard_error: float
+    chosen: bool
+
+
+class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """What the model was fitted on, and the memories that it was chosen from: none where it was given, or in manifests
+    of older programs, which keep their ids."""
 
     rows: int
     segments: int
@@ -89,6 +101,7 @@ class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     seed: int
     data_hash: str
     excluded: int
+    memory_candidates: tuple[MemoryCandidate, ...] = ()
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

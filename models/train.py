@@ -10,22 +10,21 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from models.artifact import LoadedModel
 from models.baselines.methods import METHODS, FittedRival, Method
 from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, p_value_table, settled
-from models.contract import MICROSECONDS, Bools, Floats, Floats32, Ints, ModelError
+from models.contract import MICROSECONDS, Floats, Floats32, Ints, ModelError
 from models.detector import Detector, Scoring
 from models.drift import DriftReference
-from models.explain import conditional_residual
-from models.fit import Core, Shape, chunks, fit_core, second_moments, shrunk_covariance, summed
+from models.filling import fill_missing
+from models.fit import Core, Shape, chunks, shrunk_covariance
 from models.gaps import gap_reset_ticks
 from models.holds import learn_holds
 from models.horizons import HorizonErrors, horizon_errors
-from models.laes import lag_statistics
 from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.manifest import (
     FORMAT,
@@ -35,11 +34,13 @@ from models.manifest import (
     CalibrationRecord,
     FitRecord,
     Manifest,
+    MemoryCandidate,
     Sensor,
     basis_id,
     memory_id,
     versions,
 )
+from models.memory_choice import Candidate, Choices, choose
 from models.network import ROWS, Network, Remembered
 from models.preprocess import Scaling, Segment, fit_scaling
 from models.score import STATISTICS, single_precision
@@ -47,7 +48,6 @@ from models.settling import settling_ticks
 from models.state import State, Ticks
 
 Progress = Callable[[str, float], None]
-FILL_ROUNDS = 2
 DRIFT_ROWS_MAX = 50_000
 STABLE_RADIUS_MAX = 0.9995
 
@@ -64,6 +64,7 @@ class Options:
     tolerance: float = TOLERANCE  # of the interval, as in the manifest
     seed: int = 0  # kept in the manifest; the closed form draws nothing
     method: str = KIND  # in closed form; or one of `METHODS`
+    choices: Choices | None = None  # of the shape by the data, in closed form; None: the shape is as given
 
     @property
     def rival(self) -> Method | None:
@@ -85,6 +86,7 @@ class Training:
     calibration: Calibration
     sensors_unsettled: tuple[str, ...]  # whose level wanders between blocks
     missing_cells: int
+    candidates: tuple[Candidate, ...]  # for its memory; none: as it was asked for
     seconds: float
 
     @property
@@ -113,9 +115,8 @@ def train(
     scaling = fit_scaling(segments, sensors)
     runs = [scaling.standardise(s) for s in segments]
     progress("filling in missing cells", 0.05)
-    runs, seen = fill_missing(runs, options.shape)
-    owners = [s.equipment for s in segments]
-    cross = CrossFit.prepare(runs, seen, owners, options.blocks, options.shape, rival, options.seed)
+    cross, candidates = _cross_fit(runs, [s.equipment for s in segments], options, progress)
+    runs, options = cross.runs, replace(options, shape=cross.shape)
     progress("holding out blocks", 0.15)
     held_out, rate, shares = cross.held_out(), options.false_alarm_rate, cross.level_shares()
     progress("forecasting them", 0.7)
@@ -134,10 +135,11 @@ def train(
     progress("done", 1.0)
     detector = _detector(core, scaling, calibration, warmup, sensors, units or ("",) * len(sensors), interval, options)
     holds = learn_holds(segments, scaling.constant, interval)
-    manifest = _manifest(detector, holds, calibration, segments, options, window, excluded)
+    fit = _fit_record(segments, options.seed, window, excluded, candidates)
+    manifest = _manifest(detector, holds, calibration, fit, options)
     live = np.flatnonzero(~scaling.constant)
     unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
-    missing = 0 if seen is None else int(sum((~s).sum() for s in seen))
+    missing = 0 if cross.seen is None else int(sum((~s).sum() for s in cross.seen))
     return Training(
         manifest=manifest,
         detector=detector,
@@ -146,31 +148,29 @@ def train(
         calibration=calibration,
         sensors_unsettled=tuple(sensors[i] for i in unsettled),
         missing_cells=missing,
+        candidates=candidates,
         seconds=time.perf_counter() - started,
     )
 
 
-def fill_missing(runs: list[Floats], shape: Shape) -> tuple[list[Floats], list[Bools] | None]:
-    """Missing cells replaced by what model and other sensors expect there; with the cells that were measured (None:
-    all of them).
-
-    The model is fitted with zeros first (the mean), then with its own estimates, `FILL_ROUNDS` times: the estimate of
-    a missing cell is its prediction plus the part of the other sensors' residuals that it shares.
-    """
-    seen = [np.isfinite(z) for z in runs]
-    if all(s.all() for s in seen):
-        return runs, None
-    filled = [np.nan_to_num(z, nan=0.0) for z in runs]
-    for _ in range(FILL_ROUNDS):
-        core = fit_core(filled, lag_statistics(filled, shape.window), shape, seen)
-        residuals = [core.residuals(z) for z in filled]
-        moments = [second_moments(np.where(s, e, np.nan)) for e, s in zip(residuals, seen, strict=True)]
-        precision = np.linalg.inv(shrunk_covariance(*summed(moments)))
-        for z, e, s in zip(filled, residuals, seen, strict=True):
-            rows = np.flatnonzero(~s.all(1))
-            estimate = conditional_residual(np.where(s[rows], e[rows], 0.0), ~s[rows], precision)
-            z[rows] = np.where(s[rows], z[rows], z[rows] - e[rows] + estimate)
-    return filled, seen
+def _cross_fit(
+    runs: list[Floats], owners: list[str], options: Options, progress: Progress
+) -> tuple[CrossFit, tuple[Candidate, ...]]:
+    """Blocks of rows (n, live) whose missing cells are filled in, with the shape that was asked for, or else chosen by
+    the candidates."""
+    rival, choices = options.rival, options.choices
+    shape = choices.least if choices else options.shape
+    filled, seen = fill_missing(runs, shape)
+    lags = choices.lags if choices else 0
+    cross = CrossFit.prepare(filled, seen, owners, options.blocks, shape, rival, options.seed, lags)
+    if choices is None:
+        return cross, ()
+    progress("choosing the memory", 0.1)
+    candidates = choose(cross, choices)
+    chosen = next((c.shape for c in candidates if c.chosen), shape)
+    if seen is None or chosen == shape:
+        return cross.of_shape(chosen), candidates
+    return CrossFit.prepare(*fill_missing(runs, chosen), owners, options.blocks, chosen), candidates
 
 
 def _sampled(core: Core | FittedRival, runs: list[Floats]) -> tuple[Floats, Floats]:
@@ -286,10 +286,8 @@ def _manifest(
     detector: Detector,
     holds: Ints,
     calibration: Calibration,
-    segments: list[Segment],
+    fit: FitRecord,
     options: Options,
-    window: tuple[str, str],
-    excluded: int,
 ) -> Manifest:
     network = detector.network
     columns = zip(
@@ -325,7 +323,7 @@ def _manifest(
         combining_scale=float(detector.scoring.combine),
         winsor_cap=float(detector.scoring.cap),
         calibration=(_calibration_record(calibration),),
-        fit=_fit_record(segments, options.seed, window, excluded),
+        fit=fit,
         versions=versions(),
         tensors_sha256="",
     )
@@ -350,7 +348,9 @@ def _calibration_record(calibration: Calibration) -> CalibrationRecord:
     )
 
 
-def _fit_record(segments: list[Segment], seed: int, window: tuple[str, str], excluded: int) -> FitRecord:
+def _fit_record(
+    segments: list[Segment], seed: int, window: tuple[str, str], excluded: int, candidates: tuple[Candidate, ...]
+) -> FitRecord:
     digest = hashlib.sha256()
     for s in segments:
         digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
@@ -361,6 +361,10 @@ def _fit_record(segments: list[Segment], seed: int, window: tuple[str, str], exc
         seed=seed,
         data_hash=digest.hexdigest()[:32],
         excluded=excluded,
+        memory_candidates=tuple(
+            MemoryCandidate(c.shape.memory_size, c.shape.window, c.shape.discount, c.error, c.standard_error, c.chosen)
+            for c in candidates
+        ),
     )
 
 

@@ -89,19 +89,29 @@ def train(
     out: Annotated[Path, typer.Option("--out", help="Folder for the model.")] = Path("model"),
     name: Annotated[str, typer.Option("--name", help="Name of the model; else that of the folder.")] = "",
     false_alarm_rate: Annotated[float, typer.Option("--false-alarm-rate", help="Promised share of ticks.")] = 0.01,
-    memory_size: Annotated[int, typer.Option("--memory-size", min=1, max=2048, help="Values in the memory.")] = 52,
-    window: Annotated[int, typer.Option("--window", min=1, max=1000, help="Ticks that the memory looks back.")] = 10,
-    discount: Annotated[float, typer.Option("--discount", help="Weight of each tick further back, 0 to 1.")] = 0.95,
+    memory: Annotated[
+        Literal["auto", "fixed"], typer.Option("--memory", help="auto: what is not given below is chosen by the data.")
+    ] = "auto",
+    memory_size: Annotated[
+        int | None, typer.Option("--memory-size", min=1, max=2048, help="Values in the memory; fixed: 52.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option("--window", min=1, max=1000, help="Ticks that the memory looks back; fixed: 10.")
+    ] = None,
+    discount: Annotated[
+        float | None, typer.Option("--discount", help="Weight of each tick further back, 0 to 1; fixed: 0.95.")
+    ] = None,
     method: Annotated[str, typer.Option("--method", help="lmn, lmn-gradient, or a rival; see the README.")] = "lmn",
     as_json: o.Json = False,
 ) -> None:
     """Train a model on files of normal operation."""
-    from models.fit import Shape
+    from models.memory_choice import choices_of
     from models.train import Options
     from service.commands import train as command
 
-    chosen = Options(Shape(memory_size, window, discount), false_alarm_rate, name=name, method=method)
-    command.run(data, out, chosen, flags.options(), as_json)
+    shape, choices = choices_of(memory == "auto" and method == "lmn", memory_size, window, discount)
+    options = Options(shape, false_alarm_rate, name=name, method=method, choices=choices)
+    command.run(data, out, options, flags.options(), as_json)
 
 
 @app.command()

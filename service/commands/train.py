@@ -7,7 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from models.exports.intervals import refuse_other_intervals, usual_tolerance
 from models.exports.timestamps import rfc3339
 from models.gaps import gap_reset_ticks, on_grid
 from models.manifest import Manifest, Sensor
+from models.memory_choice import Candidate
 from models.preprocess import Segment
 from models.train import Options, Training, train
 from service.commands.console import facts, progress
@@ -31,6 +32,7 @@ class Trained:
     recording: Recording
     training: Training
     parts: list[Segment]
+    shortest: int  # ticks of a stretch that was trained on; shorter ones were left out
     out: Path
 
 
@@ -56,7 +58,7 @@ def run(data: Sequence[Path], out: Path, options: Options, data_options: DataOpt
             progress=told,
         )
     manifest = artifact.save(training.manifest, training.detector, training.drift, out, training.horizons)
-    trained = Trained(recording, training, parts, out)
+    trained = Trained(recording, training, parts, 2 * options.shape.window + 1, out)
     if as_json:
         print(json.dumps(as_dict(trained) | {"artifact_id": manifest.artifact_id}, indent=1))
     else:
@@ -139,7 +141,7 @@ def report(trained: Trained) -> list[tuple[str, str]]:
     if faulty := labelled(recording):
         lines.append(("left out", f"{plural(faulty, 'row')} labelled as faulty"))
     if short := sum(int(series.use.sum()) for series in recording.series) - faulty - manifest.fit.rows:
-        lines.append(("left out", f"{plural(short, 'row')} in stretches of {2 * manifest.L} ticks or less"))
+        lines.append(("left out", f"{plural(short, 'row')} in stretches of {trained.shortest - 1} ticks or less"))
     constant = [s.name for s in manifest.sensors if s.constant]
     if constant:
         lines.append(("constant", f"{some(constant)}: any movement will be news"))
@@ -155,6 +157,7 @@ def report(trained: Trained) -> list[tuple[str, str]]:
             f"{manifest.p} values, window {manifest.L}, discount {manifest.g:g}; no score in the first "
             f"{manifest.warmup_ticks} ticks",
         ),
+        *([("chosen", chosen_sentence(training.candidates))] if training.candidates else []),
         ("training took", f"{training.seconds:.2f} s"),
         (
             "threshold",
@@ -169,6 +172,18 @@ def report(trained: Trained) -> list[tuple[str, str]]:
         ("next", f"limen serve --model {shlex.quote(str(trained.out))}"),
     ]
     return lines
+
+
+def chosen_sentence(candidates: Sequence[Candidate]) -> str:
+    """Why the memory is as it is."""
+    chosen, best = next(c for c in candidates if c.chosen), min(candidates, key=lambda c: c.error)
+    sentence = f"of {plural(len(candidates), 'candidate')}: held-out error {chosen.error:.4f}, "
+    if chosen is best:
+        return f"{sentence}the least, and no smaller one within a standard error of it"
+    return (
+        f"{sentence}within a standard error ({chosen.standard_error:.4f}) of the least, {best.error:.4f} with "
+        f"{best.shape.memory_size} values, window {best.shape.window}, discount {best.shape.discount:g}"
+    )
 
 
 def with_unit(sensor: Sensor) -> str:
@@ -238,6 +253,10 @@ def as_dict(trained: Trained) -> dict[str, Any]:
         "memory_size": manifest.p,
         "window": manifest.L,
         "discount": manifest.g,
+        "memory_candidates": [
+            {**asdict(c.shape), "error": c.error, "standard_error": c.standard_error, "chosen": c.chosen}
+            for c in training.candidates
+        ],
         "seconds": training.seconds,
         "false_alarm_rate": calibration.budget,
         "held_out_rows": calibration.rows,

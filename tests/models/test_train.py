@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from models.contract import ModelError
+from models.filling import fill_missing
 from models.fit import Shape
 from models.preprocess import Segment
-from models.train import Options, fill_missing, train
+from models.train import Options, train
 from tests.builders import SMALL, names, process, trained
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from models.fit import Shape
 from models.train import Options
 from service import cli
 from service.client import ServiceError
@@ -62,7 +61,7 @@ def test_numerics_have_one_thread(command: str) -> None:
 def test_the_defaults_of_train_are_those_of_the_model() -> None:
     parameters = typer.main.get_command(cli.app).commands["train"].params  # type: ignore[attr-defined]
     said = {parameter.name: parameter.default for parameter in parameters}
-    assert Shape() == Shape(said["memory_size"], said["window"], said["discount"])
+    assert [said[name] for name in ("memory", "memory_size", "window", "discount")] == ["auto", None, None, None]
     assert Options().false_alarm_rate == said["false_alarm_rate"]
 
 

@@ -10,7 +10,7 @@ from tests.service.commandline import limen, refused
 from tests.service.commands.recordings import FAULT, machine, write_csv
 from tests.service.running import SENSORS, time_of
 
-SMALL = ("--memory-size", 8, "--window", 4)
+SMALL = ("--memory", "fixed", "--memory-size", 8, "--window", 4)
 
 
 @pytest.fixture
@@ -53,6 +53,18 @@ def test_a_program_gets_json(tmp_path: Path, normal: Path) -> None:
     assert (found["model"], found["version"], found["folder"]) == ("skids", 1, str(tmp_path / "m"))
     assert (found["rows"], found["rows_used"], found["memory_size"], found["window"]) == (1000, 1000, 8, 4)
     assert found["artifact_id"] == artifact.load(tmp_path / "m").manifest.artifact_id
+
+
+def test_the_memory_is_chosen_but_for_what_is_given_and_the_choice_is_told(tmp_path: Path, normal: Path) -> None:
+    said = dict(line.split("  ", 1) for line in limen("train", normal, "--out", tmp_path / "m").out.splitlines())
+    assert "candidates: held-out error 0." in said["chosen"]
+    found = json.loads(limen("train", normal, "--out", tmp_path / "m", "--window", 5, "--json").out)
+    chosen = [tried for tried in found["memory_candidates"] if tried["chosen"]]
+    assert chosen == [{**chosen[0], **{key: found[key] for key in ("memory_size", "window", "discount")}}]
+    assert {tried["window"] for tried in found["memory_candidates"]} == {5}
+    kept = artifact.load(tmp_path / "m").manifest.fit.memory_candidates
+    assert [tried["error"] for tried in found["memory_candidates"]] == [tried.error for tried in kept]
+    assert json.loads(limen("train", normal, "--out", tmp_path / "m", *SMALL, "--json").out)["memory_candidates"] == []
 
 
 def test_rows_that_are_labelled_as_faulty_are_not_trained_on(tmp_path: Path) -> None:
