@@ -27,12 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import Floats, ModelError
-from models.harness import Memory, Sequence, SequenceNetwork
+from models.harness import Drop, Memory, Sequence, SequenceNetwork
 from models.laes import LinearAutoencoder
 from models.lmn import LinearMemoryNetwork, spectral_radius
 
 RADIUS_MAX = 0.9995  # of W_mm
 ORTHOGONAL_RADIUS = 0.95  # of an orthogonal start: at 1 a memory of inputs with a mean grows with time
+WINDOW_SCALE = 0.3  # of what a window network reads of its past at the start: the input comes first
 FITTED_ROWS_MAX = 100_000  # hidden states that a LAES is fitted on
 
 ReadOut = Literal["A", "B", "both"]
@@ -121,19 +122,17 @@ class WindowNetwork(SequenceNetwork):
         self.W_xh = _uniform(rng, (units, inputs), inputs)
         self.b_h = nn.Parameter(torch.zeros(units))
         self.W = _uniform(rng, (window, units, units), units * window)
+        with torch.no_grad():
+            self.W.mul_(WINDOW_SCALE)
         self.V = _uniform(rng, (reads, outputs, units), units * reads)
         self.b_o = nn.Parameter(torch.zeros(outputs))
 
-    @property
-    def read_size(self) -> int:
-        return self.units
-
-    def forward(self, inputs: Tensor, memory: Memory, keep: Tensor | None = None) -> tuple[Tensor, Memory]:
+    def forward(self, inputs: Tensor, memory: Memory, drop: Drop | None = None) -> tuple[Tensor, Memory]:
         past = inputs.new_zeros(self.window, len(inputs), self.units) if memory is None else memory[0]
         hidden = self.hidden(inputs, past)
         whole = torch.cat([past, hidden])
-        if keep is not None:
-            whole = whole * keep.transpose(0, 1)
+        if drop is not None:
+            whole = drop.read(whole)
         ticks, k = len(hidden), self.window
         output = self.b_o + sum(whole[k - i : k - i + ticks] @ self.V[i].T for i in range(len(self.V)))
         return output.transpose(0, 1), (torch.cat([past, hidden])[-k:],)
@@ -171,14 +170,11 @@ class GradientNetwork(SequenceNetwork):
         self.b_o = nn.Parameter(torch.zeros(outputs))
         self.settle()
 
-    @property
-    def read_size(self) -> int:
-        return len(self.W_hm) * (self.W_mo is not None) + len(self.W_xh) * (self.W_ho is not None)
-
-    def forward(self, inputs: Tensor, memory: Memory, keep: Tensor | None = None) -> tuple[Tensor, Memory]:
+    def forward(self, inputs: Tensor, memory: Memory, drop: Drop | None = None) -> tuple[Tensor, Memory]:
         before = inputs.new_zeros(len(inputs), len(self.W_mm)) if memory is None else memory[0]
         drive = (inputs @ self.W_xh.T + self.b_h).transpose(0, 1).contiguous()
-        hidden, memories = _Recurrence.apply(drive, before, self.W_mh, self.W_hm, self.W_mm)
+        W_mh = self.W_mh if drop is None else drop.weights(self.W_mh)
+        hidden, memories = _Recurrence.apply(drive, before, W_mh, self.W_hm, self.W_mm)
         read: list[Tensor] = []
         weights: list[Tensor] = []
         for values, weight in ((memories, self.W_mo), (hidden, self.W_ho)):
@@ -186,8 +182,8 @@ class GradientNetwork(SequenceNetwork):
                 read.append(values)
                 weights.append(weight)
         joined = torch.cat(read, -1)
-        if keep is not None:
-            joined = joined * keep.transpose(0, 1)
+        if drop is not None:
+            joined = drop.read(joined)
         return (joined @ torch.cat(weights, 1).T + self.b_o).transpose(0, 1), (memories[-1],)
 
     def settle(self) -> None:

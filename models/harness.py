@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ class Sequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a network is trained. `patience` epochs without a better criterion end it; `dropout` is the share of the
-    read-out's inputs that is left out at random."""
+    """How a network is trained. `patience` epochs without a better criterion end it. `dropout` is the share of the
+    read-out's inputs that is left out at random, `weight_dropout` that of the weights by which the memory is read for
+    the next step (Wan et al. 2013)."""
 
     learning_rate: float = 3e-3
     batch: int = 16
@@ -53,6 +55,7 @@ class Schedule:
     gradient_max: float = 1.0
     weight_decay: float = 0.0
     dropout: float = 0.0
+    weight_dropout: float = 0.0
     decay: float = 1.0  # of the learning rate, at each epoch that is not better
     seed: int = 0
 
@@ -78,17 +81,32 @@ class Trained:
         return sum(epoch.seconds for epoch in self.curve)
 
 
-class SequenceNetwork(nn.Module):
-    """What is trained: (B, T, d) and the memory before (None: empty) -> outputs (B, T, o) and the memory after.
-    `keep` scales the inputs of the read-out (dropout); None in use."""
+class Drop:
+    """What is left out at random of one stretch in training; what remains is scaled up."""
 
-    def forward(self, inputs: Tensor, memory: Memory, keep: Tensor | None = None) -> tuple[Tensor, Memory]:
-        raise NotImplementedError
+    def __init__(self, schedule: Schedule, chance: torch.Generator) -> None:
+        self.schedule, self.chance = schedule, chance
 
-    @property
-    def read_size(self) -> int:
-        """Values that the read-out reads."""
-        raise NotImplementedError
+    def read(self, values: Tensor) -> Tensor:
+        """Inputs (T, B, n) of the read-out: of a sequence the same ones at each tick (Gal and Ghahramani 2016)."""
+        share = self.schedule.dropout
+        return values * self._kept((1, *values.shape[1:]), share) if share else values
+
+    def weights(self, weights: Tensor) -> Tensor:
+        """Weights by which the memory is read: the same at each tick."""
+        share = self.schedule.weight_dropout
+        return weights * self._kept(tuple(weights.shape), share) if share else weights
+
+    def _kept(self, shape: tuple[int, ...], share: float) -> Tensor:
+        return (torch.rand(shape, generator=self.chance) >= share).float() / (1 - share)
+
+
+class SequenceNetwork(nn.Module, ABC):
+    """What is trained: (B, T, d) and the memory before (None: empty) -> outputs (B, T, o) and the memory after; `drop`
+    is None in use."""
+
+    @abstractmethod
+    def forward(self, inputs: Tensor, memory: Memory, drop: Drop | None = None) -> tuple[Tensor, Memory]: ...
 
     def settle(self) -> None:
         """After each epoch, before it is judged: bring weights back to where they can serve."""
@@ -170,7 +188,7 @@ class _Run:
         """One pass over all sequences; the mean loss on the way."""
         schedule = self.schedule
         rng = np.random.default_rng([schedule.seed, len(self.curve)])
-        chance = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        drop = Drop(schedule, torch.Generator().manual_seed(int(rng.integers(2**62))))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate
         total = count = 0.0
@@ -183,7 +201,7 @@ class _Run:
                 whole = counted.sum()
                 if memory is not None:
                     memory = tuple(values.detach() for values in memory)
-                outputs, memory = self.network(inputs[:, part], memory, self._keep(len(rows), chance))
+                outputs, memory = self.network(inputs[:, part], memory, drop)
                 if whole <= 0:
                     continue
                 error = (loss(outputs, wanted[:, part]) * counted).sum()
@@ -193,14 +211,6 @@ class _Run:
                 self.optimizer.step()
                 total, count = total + float(error.detach()), count + float(whole)
         return total / max(count, 1.0)
-
-    def _keep(self, rows: int, chance: torch.Generator) -> Tensor | None:
-        """The same inputs of the read-out are left out over a whole stretch (Gal and Ghahramani 2016)."""
-        share = self.schedule.dropout
-        if not share:
-            return None
-        drawn = torch.rand((rows, 1, self.network.read_size), generator=chance)
-        return (drawn >= share).float() / (1 - share)
 
     def judge(self, criterion: Callable[[SequenceNetwork], float]) -> float:
         """The criterion of the weights as they are; they are kept where it is the lowest."""

@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_a_run_that_was_killed_goes_on_to_the_same_bits(tmp_path: Path, dropout: float) -> None:
-    schedule = replace(SCHEDULE, dropout=dropout, decay=0.7)
+    schedule = replace(SCHEDULE, dropout=dropout, weight_dropout=dropout, decay=0.7)
     whole, resumed, path = network(), network(), tmp_path / "checkpoint"
     curve = fitted(whole, schedule).curve
     with pytest.raises(KeyboardInterrupt):
