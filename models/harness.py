@@ -57,6 +57,7 @@ class Schedule:
     dropout: float = 0.0
     weight_dropout: float = 0.0
     decay: float = 1.0  # of the learning rate, at each epoch that is not better
+    enough: float = -1e300  # a criterion as low as that ends it
     seed: int = 0
 
 
@@ -154,7 +155,7 @@ def train(
         run.restore(checkpoint)
     else:
         run.judge(criterion)
-    while len(run.curve) < schedule.epochs_max and run.waited < schedule.patience:
+    while len(run.curve) < schedule.epochs_max and run.waited < schedule.patience and run.lowest > schedule.enough:
         started = time.perf_counter()
         network.train()
         value = run.epoch(sequences, loss)

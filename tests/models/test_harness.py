@@ -116,6 +116,12 @@ def test_it_stops_when_nothing_gets_better() -> None:
     assert (len(constant.curve), constant.best) == (2, 0)
 
 
+def test_it_stops_when_it_is_good_enough() -> None:
+    criteria = iter([3.0, 2.0, 1.0, 0.5, 0.1])
+    trained = train(network(), sequences(0), lambda net: next(criteria), squares, replace(SCHEDULE, enough=1.0))
+    assert (len(trained.curve), trained.best) == (2, 2)
+
+
 def test_what_is_padded_changes_nothing() -> None:
     net, found = network(), sequences(3, 6)
     together, alone = predict(net, found), [predict(net, [s])[0] for s in found]
