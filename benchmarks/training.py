@@ -56,6 +56,15 @@ def train_lmn_chosen(rows: int, sensors: int, memory: int, window: int) -> dict[
     return _trained(rows, sensors, Options(choices=Choices()))
 
 
+def train_lmn_default(rows: int, sensors: int, memory: int, window: int) -> dict[str, float]:
+    """The same, with features tried as well: what `limen train` does by default."""
+    from models.feature_choice import COUNTS
+    from models.memory_choice import Choices
+    from models.train import Options
+
+    return _trained(rows, sensors, Options(choices=Choices(), features=COUNTS))
+
+
 def _trained(rows: int, sensors: int, options: Options) -> dict[str, float]:
     from models.preprocess import Segment
     from models.train import train
@@ -98,7 +107,7 @@ def train_lstm(rows: int, sensors: int, memory: int, window: int) -> dict[str, f
     return {"seconds": time.perf_counter() - started}
 
 
-SIDES = {"fit": fit_lmn, "lmn": train_lmn, "chosen": train_lmn_chosen, "lstm": train_lstm}
+SIDES = {"fit": fit_lmn, "lmn": train_lmn, "chosen": train_lmn_chosen, "default": train_lmn_default, "lstm": train_lstm}
 
 
 def _measured(name: str, arguments: tuple[int, ...], answer: multiprocessing.Queue[dict[str, float]]) -> None:
@@ -129,7 +138,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     options = parser.parse_args()
     shape = (options.rows, options.sensors, options.memory, options.window)
-    figures = {name: measure(name, *shape) for name in ("fit", "lmn", "chosen")}
+    figures = {name: measure(name, *shape) for name in ("fit", "lmn", "chosen", "default")}
     if not options.no_lstm:
         figures["lstm"] = measure("lstm", *shape)
     table = Table(title=f"{options.rows:,} rows x {options.sensors} sensors, hidden size {options.memory}")
@@ -137,7 +146,12 @@ def main() -> None:
         table.add_column(heading, justify="left" if heading == "what" else "right")
     fit, lmn, chosen = figures["fit"], figures["lmn"], figures["chosen"]
     table.add_row("LMN: one fit", f"{fit['seconds']:.2f}", f"{fit['peak_gb']:.1f} GB", "not calibrated")
-    for what, one in (("trained and calibrated", lmn), (f"the same, memory chosen ({chosen['memory']:.0f})", chosen)):
+    sides = {
+        "trained and calibrated": lmn,
+        f"the same, memory chosen ({chosen['memory']:.0f})": chosen,
+        "the same, features tried": figures["default"],
+    }
+    for what, one in sides.items():
         table.add_row(f"LMN: {what}", f"{one['seconds']:.2f}", f"{one['peak_gb']:.1f} GB", f"{one['kept']:.2%}")
     if "lstm" in figures:
         lstm = figures["lstm"]

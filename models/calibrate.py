@@ -24,6 +24,7 @@ from scipy.stats import t as student_t
 from models.baselines.methods import Covariance, FittedRival, Method
 from models.contract import Bools, Floats, ModelError
 from models.explain import conditional_residual
+from models.features import Features
 from models.fit import Core, Shape, fit_core, second_moments, shrunk_covariance, summed
 from models.laes import Block, LagStatistics
 from models.score import (
@@ -116,6 +117,19 @@ def cut_blocks(lengths: list[int], equipment: list[str], blocks: int) -> list[li
     return parts
 
 
+def block_statistics(
+    pieces: list[Piece], runs: list[Floats], window: int, features: Features | None = None
+) -> dict[Piece, Block]:
+    """Lag statistics of each piece, of readings or of readings and features; side by side in threads."""
+
+    def of(piece: Piece) -> Block:
+        z = runs[piece.run][piece.start : piece.stop]
+        return Block.of(z if features is None else features.lift(z), window)
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        return dict(zip(pieces, pool.map(of, pieces), strict=True))
+
+
 @dataclass(frozen=True)
 class CrossFit:
     """Runs of standardised, filled-in training rows, the cells of them that were measured (None: all), and blocks."""
@@ -128,6 +142,11 @@ class CrossFit:
     cores: dict[int | None, Core] = field(default_factory=dict)  # that have been fitted, by the block left out
     method: Method | None = None  # of a rival; None: the LMN
     seed: int = 0
+    features: Features | None = None  # of an LMN; the lag statistics are of readings and features
+
+    @property
+    def feature_count(self) -> int:
+        return 0 if self.features is None else len(self.features.offsets)
 
     @classmethod
     def prepare(
@@ -151,13 +170,18 @@ class CrossFit:
             )
         pieces = cut_blocks([len(z) for z in runs], equipment, blocks)
         wide = max(lags, shape.window)
-        statistics = {p: Block.of(runs[p.run][p.start : p.stop], wide) for part in pieces for p in part}
+        statistics = block_statistics([p for part in pieces for p in part], runs, wide)
         return cls(runs, seen, pieces, statistics, shape, method=method, seed=seed)
 
     def of_shape(self, shape: Shape) -> CrossFit:
         """The same blocks for a model of another shape, whose window is at most that of the statistics."""
         statistics = {piece: block.narrowed(shape.window) for piece, block in self.statistics.items()}
         return replace(self, shape=shape, statistics=statistics, cores={})
+
+    def lifted(self, features: Features, shape: Shape) -> CrossFit:
+        """The same blocks for a model with features, of another shape."""
+        statistics = block_statistics(list(self.statistics), self.runs, shape.window, features)
+        return replace(self, shape=shape, features=features, statistics=statistics, cores={})
 
     def complement(self, left_out: int | None) -> list[tuple[Piece, Block]]:
         """The contiguous runs that remain without a block, each with its joined statistics."""
@@ -179,11 +203,11 @@ class CrossFit:
 
     def _fitted(self, left_out: int | None) -> Core:
         remaining = self._remaining(left_out)
-        sums = LagStatistics.empty(self.runs[0].shape[1], self.shape.window)
+        sums = LagStatistics.empty(self.runs[0].shape[1] + self.feature_count, self.shape.window)
         for _, block in remaining:
             sums = sums + block.closed()
         runs, seen = self._rows(remaining)
-        return fit_core(runs, sums, self.shape, seen)
+        return fit_core(runs, sums, self.shape, seen, self.features)
 
     def rival(self, method: Method, left_out: int | None = None) -> FittedRival:
         """A rival of all rows, or of all but one block."""
@@ -219,7 +243,7 @@ class CrossFit:
         means, whole = sums / weights, sums.sum(0) / weights.sum()
         between = (weights * (means - whole) ** 2).sum(0)
         squares = sum(np.diag(b.lags[0]) for b in self.statistics.values()) - weights.sum() * whole**2
-        return between / np.maximum(squares, 1e-12)
+        return (between / np.maximum(squares, 1e-12))[: self.runs[0].shape[1]]
 
     def held_out(self) -> list[list[HeldOut]]:
         """Residuals of every block from the model of the others, piece by piece; blocks side by side in threads."""

@@ -310,13 +310,14 @@ class Detector:
 
         With e the residual one tick ahead, S its covariance, W = W_mo, A = W_hm and F = W_mm + A W, the error k ticks
         further ahead has covariance P_k = S + sum over j < k of (W F^j A) S (W F^j A)^T = S + W Q_k W^T; the factor
-        is (chol(S) chol(P_k)^-1)^T. The identity for networks whose functional part is not.
+        is (chol(S) chol(P_k)^-1)^T. tanh units count by their slope at the mean of normal operation. The identity for
+        networks whose functional part reads the memory, or that are no LMN.
         """
         live, network = len(self.live), self.network
         ticks = max(self.gap_reset // self.interval, 1)
-        if not isinstance(network, LinearMemoryNetwork) or network.W_xh is not None:
+        if not isinstance(network, LinearMemoryNetwork) or network.W_mh is not None:
             return np.repeat(np.eye(live, dtype=np.float32)[None], 1, axis=0)
-        W, A = network.W_mo.astype(np.float64), network.W_hm.astype(np.float64)
+        W, A = network.W_mo.astype(np.float64), network.W_hm.astype(np.float64) @ network.slopes().astype(np.float64)
         closed = network.W_mm.astype(np.float64) + A @ W
         S = np.linalg.inv(self.scoring.precision.astype(np.float64))
         S = (S + S.T) / 2

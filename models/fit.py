@@ -8,12 +8,13 @@ over rows only, so cost grows linearly with rows and memory not at all.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
 
 from models.contract import Bools, Floats
+from models.features import Features
 from models.laes import LagStatistics, LinearAutoencoder
 
 PENALTIES = np.logspace(-3, 4, 15)
@@ -33,8 +34,17 @@ class Shape:
 class Core:
     """A fitted memory with its read-out (float64): z_{t+1} is predicted by m_t W + b."""
 
-    memory: LinearAutoencoder
+    memory: LinearAutoencoder  # of readings, or of readings and features
     readout: Floats  # (p + 1, d), the intercept last
+    features: Features | None = None
+
+    def encode(self, z: Floats, entering: Floats | None = None) -> Floats:
+        """Memories (n, p) of a run (n, d) without missing values, from the one before it (default empty)."""
+        return self.memory.encode(z if self.features is None else self.features.lift(z), entering)
+
+    def step(self, memory: Floats, z: Floats) -> Floats:
+        """The next memories (n, p) from those before them and the readings (n, d)."""
+        return self.memory.step(memory, z if self.features is None else self.features.lift(z))
 
     def residuals(self, z: Floats) -> Floats:
         """e_t = z_t - y_{t-1} of one run from an empty memory: (n, d) -> (n, d); missing values enter as zero here,
@@ -43,14 +53,15 @@ class Core:
         entering = np.zeros(len(self.memory.B_))
         filled = np.nan_to_num(z)
         for rows in chunks(len(z)):
-            memories = self.memory.encode(filled[rows], entering)
+            memories = self.encode(filled[rows], entering)
             before = np.vstack([entering, memories[:-1]])
             residual[rows] = z[rows] - (before @ self.readout[:-1] + self.readout[-1])
             entering = memories[-1]
         return residual
 
     def closed_loop(self) -> Floats:
-        """(p + 1, p + 1): over a tick that takes its own prediction for granted, (m, 1) becomes (m, 1) times this."""
+        """(p + 1, p + 1): over a tick that takes its own prediction for granted, (m, 1) becomes (m, 1) times this;
+        without features."""
         p = len(self.memory.B_)
         loop = np.zeros((p + 1, p + 1))
         loop[:, :-1] = self.readout @ self.memory.A_.T
@@ -139,15 +150,22 @@ class ReadoutMoments:
         return vectors @ weights
 
 
-def fit_core(runs: list[Floats], statistics: LagStatistics, shape: Shape, seen: list[Bools] | None = None) -> Core:
-    """Memory and read-out of separate runs (n, d) whose lag statistics are `statistics`. `seen` (n, d) bool marks the
-    cells of each run that were measured: estimated ones feed the memory and are never a target."""
+def fit_core(
+    runs: list[Floats],
+    statistics: LagStatistics,
+    shape: Shape,
+    seen: list[Bools] | None = None,
+    features: Features | None = None,
+) -> Core:
+    """Memory and read-out of separate runs (n, d) whose lag statistics, with their `features`, are `statistics`. `seen`
+    (n, d) bool marks the cells of each run that were measured: estimated ones feed the memory, and are no targets."""
     memory = LinearAutoencoder(shape.memory_size, shape.window, shape.discount).fit_statistics(statistics)
+    core = Core(memory, np.empty((0, 0)), features)
     moments = ReadoutMoments.empty(len(memory.B_), runs[0].shape[1])
     for index, z in enumerate(runs):
         entering = np.zeros(len(memory.B_))
         for rows in chunks(len(z)):
-            memories = memory.encode(z[rows], entering)
+            memories = core.encode(z[rows], entering)
             entering = memories[-1]
             first = max(shape.window - 1 - rows.start, 0)
             until = min(rows.stop, len(z) - 1) - rows.start
@@ -156,7 +174,7 @@ def fit_core(runs: list[Floats], statistics: LagStatistics, shape: Shape, seen: 
             targets = slice(rows.start + first + 1, rows.start + until + 1)
             missing = None if seen is None else ~seen[index][targets]
             moments.add(memories[first:until], z[targets], missing)
-    return Core(memory, moments.solve())
+    return replace(core, readout=moments.solve())
 
 
 def second_moments(residual: Floats) -> tuple[Floats, Floats]:

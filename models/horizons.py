@@ -31,6 +31,7 @@ from models.fit import Core, chunks
 HORIZONS = 2 ** np.arange(11)  # ticks
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)  # shares that intervals are to cover
 TARGETS_MAX = 500  # ticks of a block that are forecast, spread over it
+STEPPED_MAX = 100  # the same where the model has features: each tick ahead is a step
 TARGETS_MIN = 20  # of a sensor in a block
 BLOCKS_MIN = 3
 UNKNOWN = -1.0  # in the artifact, in place of NaN
@@ -102,17 +103,18 @@ def horizon_errors(cross: CrossFit) -> HorizonErrors:
 def _errors(cross: CrossFit, block: int) -> list[Floats]:
     """|e| (n, live) at each horizon of the ticks of one block, by the model of the others; NaN = not measured."""
     core, pieces = cross.core(block), cross.pieces[block]
-    stride = max(1, -(-sum(p.stop - p.start for p in pieces) // TARGETS_MAX))
+    most = TARGETS_MAX if core.features is None else STEPPED_MAX
+    stride = max(1, -(-sum(p.stop - p.start for p in pieces) // most))
     none = np.empty((0, cross.runs[0].shape[1]))
     found: list[list[Floats]] = [[none] for _ in HORIZONS]
-    readouts = _readouts(core)
+    readouts = _readouts(core) if core.features is None else []
     for piece in pieces:
         targets = np.arange(piece.start, piece.stop, stride)
         z = cross.runs[piece.run][targets]
         if cross.seen is not None:
             z = np.where(cross.seen[piece.run][targets], z, np.nan)
         for i, memories in enumerate(_memories(cross, core, piece, targets)):
-            expected = memories @ readouts[i][:-1] + readouts[i][-1]
+            expected = memories @ readouts[i][:-1] + readouts[i][-1] if readouts else _stepped(core, memories, i)
             found[i].append(np.abs(z[len(z) - len(memories) :] - np.clip(np.nan_to_num(expected), -Z_MAX, Z_MAX)))
     return [np.concatenate(parts) for parts in found]
 
@@ -127,6 +129,16 @@ def _readouts(core: Core) -> list[Floats]:
     return readouts
 
 
+def _stepped(core: Core, memories: Floats, horizon: int) -> Floats:
+    """(n, d) what is expected at a horizon from memories (n, p), tick by tick."""
+    weights, intercept = core.readout[:-1], core.readout[-1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(int(HORIZONS[horizon]) - 1):
+            expected = np.clip(memories @ weights + intercept, -Z_MAX, Z_MAX)
+            memories = core.step(memories, expected)
+        return memories @ weights + intercept
+
+
 def _memories(cross: CrossFit, core: Core, piece: Piece, targets: Ints) -> list[Floats]:
     """Memories (n, p) at each horizon before `targets` (ascending rows of the run of a piece), as far as the memory
     was full there."""
@@ -137,7 +149,7 @@ def _memories(cross: CrossFit, core: Core, piece: Piece, targets: Ints) -> list[
     memories = np.empty((len(rows), len(core.memory.B_)))
     entering = np.zeros(len(core.memory.B_))
     for chunk in chunks(int(targets[-1]) - first):
-        encoded = core.memory.encode(z[first:][chunk], entering)
+        encoded = core.encode(z[first:][chunk], entering)
         entering = encoded[-1]
         inside = (rows >= first + chunk.start) & (rows < first + chunk.stop)
         memories[inside] = encoded[rows[inside] - first - chunk.start]

@@ -54,6 +54,10 @@ class LinearMemoryNetwork:
     def inputs(self) -> int:
         return len(self.b_o)
 
+    @property
+    def units(self) -> int:
+        return self.inputs if self.W_xh is None else len(self.W_xh)
+
     def functional(self, z: Array, memory: Array | None) -> Array:
         """h_t of n machines: `z` (n, d), `memory` (n, p), read only where `W_mh` is set -> (n, u)."""
         if self.W_xh is None:
@@ -66,6 +70,15 @@ class LinearMemoryNetwork:
         if self.tanh is not None:
             h[:, self.tanh] = np.tanh(h[:, self.tanh])
         return h
+
+    def slopes(self) -> Array:
+        """dh/dz (u, d) where z and the memory are zero: the mean of normal operation."""
+        if self.W_xh is None:
+            return np.eye(self.inputs)
+        if self.tanh is None:
+            return self.W_xh
+        bends = np.zeros(len(self.W_xh)) if self.b_h is None else self.b_h
+        return self.W_xh * np.where(self.tanh, 1 - np.tanh(bends) ** 2, 1.0)[:, None]
 
     def step(self, memory: Array, z: Array) -> tuple[Array, Array]:
         """One tick of n machines: `memory` (n, p), `z` (n, d) -> the next memory (n, p) and the prediction (n, d)."""

@@ -80,8 +80,8 @@ class CalibrationRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True)
     tail: str
 
 
-class MemoryCandidate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A memory size, window and discount that was tried, as `memory_choice.Candidate` has it."""
+class CandidateRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
+    """A memory size, window and discount, and a number of features, that were tried: `memory_choice.Candidate`."""
 
     p: int
     L: int
@@ -89,11 +89,12 @@ class MemoryCandidate(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     error: float
     standard_error: float
     chosen: bool
+    features: int = 0
 
 
 class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_defaults=True):
-    """What the model was fitted on, and the memories that it was chosen from: none where it was given, or in manifests
-    of older programs, which keep their ids."""
+    """What the model was fitted on, and the memories and numbers of features that it was chosen from: none where they
+    were given, or in manifests of older programs, which keep their ids."""
 
     rows: int
     segments: int
@@ -101,7 +102,8 @@ class FitRecord(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_de
     seed: int
     data_hash: str
     excluded: int
-    memory_candidates: tuple[MemoryCandidate, ...] = ()
+    memory_candidates: tuple[CandidateRecord, ...] = ()
+    feature_candidates: tuple[CandidateRecord, ...] = ()
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -42,6 +42,11 @@ class Choices:
     discounts: tuple[float, ...] = (0.9, 0.95)
 
     @property
+    def growing(self) -> bool:
+        """Whether the size is free."""
+        return len(self.sizes) > 1
+
+    @property
     def lags(self) -> int:
         """Window of the statistics that it takes."""
         return max(REACH, *self.windows) + 1
@@ -74,13 +79,14 @@ def choices_of(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A shape that was tried: the squared error of one step on held-out rows, of a sensor in its variances, as mean of
-    the blocks; `standard_error` is of how far that is from the least of all."""
+    """A shape that was tried, with as many tanh features: the squared error of one step on held-out rows, of sensors of
+    unit variance, as mean of the blocks; `standard_error` is of how far that is from the least of all."""
 
     shape: Shape
     error: float
     standard_error: float
     chosen: bool
+    features: int = 0
 
 
 class Stretch(NamedTuple):
@@ -126,7 +132,7 @@ def choose(cross: CrossFit, choices: Choices) -> tuple[Candidate, ...]:
     shape, tried = choices.least, dict[Shape, Floats]()
 
     def larger(s: Shape) -> list[Shape]:
-        sizes = sorted({min(size, s.window * d) for size in choices.sizes}) if len(choices.sizes) > 1 else choices.sizes
+        sizes = sorted({min(size, s.window * d) for size in choices.sizes}) if choices.growing else choices.sizes
         return [replace(s, memory_size=size) for size in sizes]
 
     ladders: list[Callable[[Shape], list[Shape]]] = [
@@ -142,15 +148,18 @@ def choose(cross: CrossFit, choices: Choices) -> tuple[Candidate, ...]:
             errors = np.array(list(pool.map(partial(_errors, cross, new), blocks, (held_out[b] for b in blocks))))
         tried |= dict(zip(new, errors.T, strict=True))
         shape = ladder[preferred(np.array([tried[step] for step in ladder]))]
-    return _judged(tried)
-
-
-def _judged(tried: dict[Shape, Floats]) -> tuple[Candidate, ...]:
     shapes = sorted(tried, key=lambda s: (s.memory_size, s.window, s.discount))
     errors = np.array([tried[shape] for shape in shapes])
-    best = preferred(errors)
-    figures = zip(shapes, errors.mean(1).tolist(), _over_least(errors)[1].tolist(), strict=True)
-    return tuple(Candidate(*figure, chosen=place == best) for place, figure in enumerate(figures))
+    return judged([(shape, 0) for shape in shapes], errors, preferred(errors))
+
+
+def judged(tried: list[tuple[Shape, int]], errors: Floats, chosen: int) -> tuple[Candidate, ...]:
+    """The candidates, shapes and numbers of features, with their `errors` (n, K), and which of them was chosen."""
+    figures = zip(tried, errors.mean(1).tolist(), _over_least(errors)[1].tolist(), strict=True)
+    return tuple(
+        Candidate(shape, error, spread, place == chosen, features)
+        for place, ((shape, features), error, spread) in enumerate(figures)
+    )
 
 
 def _enough_rows(cross: CrossFit, window: int) -> bool:

@@ -7,10 +7,10 @@ It reads top to bottom in `train`. The same rows, options and machine give the s
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from models.calibrate import LEVEL_SHARE_MAX, Calibration, CrossFit, calibrate, 
 from models.contract import MICROSECONDS, Floats, Floats32, Ints, ModelError
 from models.detector import Detector, Scoring
 from models.drift import DriftReference
+from models.feature_choice import choose_features
 from models.filling import fill_missing
 from models.fit import Core, Shape, chunks, shrunk_covariance
 from models.gaps import gap_reset_ticks
@@ -29,12 +30,9 @@ from models.lmn import LinearMemoryNetwork, spectral_radius
 from models.manifest import (
     FORMAT,
     KIND,
-    QUANTILE_LEVELS,
     TOLERANCE,
-    CalibrationRecord,
     FitRecord,
     Manifest,
-    MemoryCandidate,
     Sensor,
     basis_id,
     memory_id,
@@ -43,6 +41,7 @@ from models.manifest import (
 from models.memory_choice import Candidate, Choices, choose
 from models.network import ROWS, Network, Remembered
 from models.preprocess import Scaling, Segment, fit_scaling
+from models.provenance import calibration_record, fit_record
 from models.score import STATISTICS, single_precision
 from models.settling import settling_ticks
 from models.state import State, Ticks
@@ -65,6 +64,7 @@ class Options:
     seed: int = 0  # kept in the manifest; the closed form draws nothing
     method: str = KIND  # in closed form; or one of `METHODS`
     choices: Choices | None = None  # of the shape by the data, in closed form; None: the shape is as given
+    features: tuple[int, ...] = (0,)  # tanh features in closed form, 0: none; of several, by the data
 
     @property
     def rival(self) -> Method | None:
@@ -87,6 +87,7 @@ class Training:
     sensors_unsettled: tuple[str, ...]  # whose level wanders between blocks
     missing_cells: int
     candidates: tuple[Candidate, ...]  # for its memory; none: as it was asked for
+    feature_candidates: tuple[Candidate, ...]  # for its functional part, likewise
     seconds: float
 
     @property
@@ -116,6 +117,10 @@ def train(
     runs = [scaling.standardise(s) for s in segments]
     progress("filling in missing cells", 0.05)
     cross, candidates = _cross_fit(runs, [s.equipment for s in segments], options, progress)
+    progress("trying features", 0.12)
+    growing = options.choices is not None and options.choices.growing
+    counts = options.features if rival is None else (0,)
+    cross, featured = choose_features(cross, counts, growing, options.seed)
     runs, options = cross.runs, replace(options, shape=cross.shape)
     progress("holding out blocks", 0.15)
     held_out, rate, shares = cross.held_out(), options.false_alarm_rate, cross.level_shares()
@@ -135,7 +140,7 @@ def train(
     progress("done", 1.0)
     detector = _detector(core, scaling, calibration, warmup, sensors, units or ("",) * len(sensors), interval, options)
     holds = learn_holds(segments, scaling.constant, interval)
-    fit = _fit_record(segments, options.seed, window, excluded, candidates)
+    fit = fit_record(segments, options.seed, window, excluded, candidates, featured)
     manifest = _manifest(detector, holds, calibration, fit, options)
     live = np.flatnonzero(~scaling.constant)
     unsettled = live[calibration.level_shares > LEVEL_SHARE_MAX]
@@ -149,6 +154,7 @@ def train(
         sensors_unsettled=tuple(sensors[i] for i in unsettled),
         missing_cells=missing,
         candidates=candidates,
+        feature_candidates=featured,
         seconds=time.perf_counter() - started,
     )
 
@@ -182,7 +188,7 @@ def _sampled(core: Core | FittedRival, runs: list[Floats]) -> tuple[Floats, Floa
     for z in runs:
         entering = np.zeros(len(core.memory.B_))
         for rows in chunks(len(z)):
-            memory = core.memory.encode(z[rows], entering)
+            memory = core.encode(z[rows], entering)
             entering = memory[-1]
             first = max(core.memory.window - rows.start, 0)
             inputs.append(z[rows][first::stride])
@@ -254,9 +260,15 @@ def _network(core: Core | FittedRival) -> LinearMemoryNetwork | Network:
         W_mm=_single(_stable(core.memory.B_)),
         W_mo=_single(core.readout[:-1].T),
         b_o=_single(core.readout[-1]),
+        **_functional(core),
     )
     network.check()
     return network
+
+
+def _functional(core: Core) -> dict[str, Any]:
+    part = {} if core.features is None else core.features.functional_part()
+    return {name: weight if name == "tanh" else _single(weight) for name, weight in part.items()}
 
 
 def _scoring(calibration: Calibration) -> Scoring:
@@ -322,49 +334,10 @@ def _manifest(
         statistics=STATISTICS,
         combining_scale=float(detector.scoring.combine),
         winsor_cap=float(detector.scoring.cap),
-        calibration=(_calibration_record(calibration),),
+        calibration=(calibration_record(calibration),),
         fit=fit,
         versions=versions(),
         tensors_sha256="",
-    )
-
-
-def _calibration_record(calibration: Calibration) -> CalibrationRecord:
-    heights = np.quantile(calibration.scores, QUANTILE_LEVELS).tolist()
-    return CalibrationRecord(
-        group="fleet",
-        budget=calibration.budget,
-        kept=calibration.kept,
-        n=calibration.rows,
-        block_length=calibration.rows // len(calibration.block_kept),
-        interval=(float(calibration.block_kept.min()), float(calibration.block_kept.max())),
-        quantiles=tuple(zip(QUANTILE_LEVELS, heights, strict=True)),
-        supported=calibration.supported,
-        provisional=calibration.provisional,
-        block_kept=tuple(calibration.block_kept.tolist()),
-        block_thresholds=tuple(calibration.block_thresholds.tolist()),
-        spread=calibration.spread,
-        tail="empirical",
-    )
-
-
-def _fit_record(
-    segments: list[Segment], seed: int, window: tuple[str, str], excluded: int, candidates: tuple[Candidate, ...]
-) -> FitRecord:
-    digest = hashlib.sha256()
-    for s in segments:
-        digest.update(s.equipment.encode() + np.ascontiguousarray(s.x).tobytes())
-    return FitRecord(
-        rows=sum(s.rows for s in segments),
-        segments=len(segments),
-        window=window,
-        seed=seed,
-        data_hash=digest.hexdigest()[:32],
-        excluded=excluded,
-        memory_candidates=tuple(
-            MemoryCandidate(c.shape.memory_size, c.shape.window, c.shape.discount, c.error, c.standard_error, c.chosen)
-            for c in candidates
-        ),
     )
 
 

@@ -101,16 +101,21 @@ def train(
     discount: Annotated[
         float | None, typer.Option("--discount", help="Weight of each tick further back, 0 to 1; fixed: 0.95.")
     ] = None,
+    features: Annotated[
+        str, typer.Option("--features", help="tanh features beside the sensors: auto, none, or how many.")
+    ] = "auto",
     method: Annotated[str, typer.Option("--method", help="lmn, lmn-gradient, or a rival; see the README.")] = "lmn",
     as_json: o.Json = False,
 ) -> None:
     """Train a model on files of normal operation."""
+    from models.feature_choice import feature_counts
     from models.memory_choice import choices_of
     from models.train import Options
     from service.commands import train as command
 
     shape, choices = choices_of(memory == "auto" and method == "lmn", memory_size, window, discount)
-    options = Options(shape, false_alarm_rate, name=name, method=method, choices=choices)
+    counts = feature_counts(features)
+    options = Options(shape, false_alarm_rate, name=name, method=method, choices=choices, features=counts)
     command.run(data, out, options, flags.options(), as_json)
 
 

@@ -26,6 +26,16 @@ def process(seed: int, rows: int = 600, sensors: int = 4, spread: float = 1.0) -
     return 100.0 * np.arange(1, sensors + 1) + spread * z
 
 
+def bent_process(seed: int, rows: int = 1500) -> Floats:
+    """A process that no linear model follows, the second of its three sensors by the size of the first: (rows, 3)."""
+    rng = np.random.default_rng(seed)
+    z = np.zeros((rows, 3))
+    for t in range(1, rows):
+        z[t] = 0.8 * z[t - 1] + rng.normal(size=3)
+        z[t, 1] = 0.3 * z[t - 1, 1] + 1.5 * abs(z[t - 1, 0]) + 0.3 * rng.normal()
+    return 50 + z
+
+
 def names(sensors: int) -> tuple[str, ...]:
     return tuple(f"sensor-{i}" for i in range(sensors))
 

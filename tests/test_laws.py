@@ -25,6 +25,7 @@ def rival(method: str, sensors: tuple[str, ...]) -> AnyDetector:
 DETECTORS: dict[str, Callable[[tuple[str, ...]], AnyDetector]] = {
     "lmn": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(8, 4, 0.95))),
     "lmn with a full memory": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(16, 4, 1.0))),
+    "lmn with features": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(16, 4, 0.95), features=(8,))),
     "lmn of one tick": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(4, 1, 1.0))),
     **{method: partial(rival, method) for method in METHODS},
 }

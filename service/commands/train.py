@@ -18,6 +18,7 @@ from models.exports.findings import plural, some
 from models.exports.intervals import refuse_other_intervals, usual_tolerance
 from models.exports.timestamps import rfc3339
 from models.gaps import gap_reset_ticks, on_grid
+from models.lmn import LinearMemoryNetwork
 from models.manifest import Manifest, Sensor
 from models.memory_choice import Candidate
 from models.preprocess import Segment
@@ -158,6 +159,7 @@ def report(trained: Trained) -> list[tuple[str, str]]:
             f"{manifest.warmup_ticks} ticks",
         ),
         *([("chosen", chosen_sentence(training.candidates))] if training.candidates else []),
+        *featured_line(training),
         ("training took", f"{training.seconds:.2f} s"),
         (
             "threshold",
@@ -172,6 +174,16 @@ def report(trained: Trained) -> list[tuple[str, str]]:
         ("next", f"limen serve --model {shlex.quote(str(trained.out))}"),
     ]
     return lines
+
+
+def featured_line(training: Training) -> list[tuple[str, str]]:
+    """What there is to say of tanh features, if they were tried or are there."""
+    network, tried = training.detector.network, training.feature_candidates
+    count = network.units - network.inputs if isinstance(network, LinearMemoryNetwork) else 0
+    if not tried:
+        return [("features", f"{count} tanh features, as asked for")] if count else []
+    errors = ", ".join(f"{c.error:.4f} with {c.features or 'none'} and {c.shape.memory_size} values" for c in tried)
+    return [("features", f"{count or 'none'}: held-out error {errors}")]
 
 
 def chosen_sentence(candidates: Sequence[Candidate]) -> str:
@@ -229,6 +241,12 @@ def blocks_sentence(training: Training) -> str:
     return sentence
 
 
+def candidate(tried: Candidate) -> dict[str, Any]:
+    """One that was tried, for a program."""
+    found = asdict(tried)
+    return {**found.pop("shape"), **found}
+
+
 def as_dict(trained: Trained) -> dict[str, Any]:
     """The report for a program."""
     training, recording = trained.training, trained.recording
@@ -253,10 +271,8 @@ def as_dict(trained: Trained) -> dict[str, Any]:
         "memory_size": manifest.p,
         "window": manifest.L,
         "discount": manifest.g,
-        "memory_candidates": [
-            {**asdict(c.shape), "error": c.error, "standard_error": c.standard_error, "chosen": c.chosen}
-            for c in training.candidates
-        ],
+        "memory_candidates": list(map(candidate, training.candidates)),
+        "feature_candidates": list(map(candidate, training.feature_candidates)),
         "seconds": training.seconds,
         "false_alarm_rate": calibration.budget,
         "held_out_rows": calibration.rows,

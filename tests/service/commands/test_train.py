@@ -10,7 +10,7 @@ from tests.service.commandline import limen, refused
 from tests.service.commands.recordings import FAULT, machine, write_csv
 from tests.service.running import SENSORS, time_of
 
-SMALL = ("--memory", "fixed", "--memory-size", 8, "--window", 4)
+SMALL = ("--memory", "fixed", "--memory-size", 8, "--window", 4, "--features", "none")
 
 
 @pytest.fixture
@@ -65,6 +65,16 @@ def test_the_memory_is_chosen_but_for_what_is_given_and_the_choice_is_told(tmp_p
     kept = artifact.load(tmp_path / "m").manifest.fit.memory_candidates
     assert [tried["error"] for tried in found["memory_candidates"]] == [tried.error for tried in kept]
     assert json.loads(limen("train", normal, "--out", tmp_path / "m", *SMALL, "--json").out)["memory_candidates"] == []
+
+
+def test_features_are_tried_unless_there_is_something_said_of_them(tmp_path: Path, normal: Path) -> None:
+    words = ("train", normal, "--out", tmp_path / "m", "--window", 4)
+    said = dict(line.split("  ", 1) for line in limen(*words).out.splitlines())
+    assert said["features"].strip().startswith("none: held-out error 0.")
+    assert "features       8 tanh features, as asked for" in limen(*words, "--features", 8).out
+    found = json.loads(limen(*words, "--json").out)["feature_candidates"]
+    assert [(tried["features"], tried["chosen"]) for tried in found] == [(0, True), (16, False)]
+    refused(limen(*words, "--features", "many"), "features are 'many'; expected auto, none, or a number up to 256")
 
 
 def test_rows_that_are_labelled_as_faulty_are_not_trained_on(tmp_path: Path) -> None:
