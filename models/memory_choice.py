@@ -27,7 +27,9 @@ from models.contract import Floats
 from models.fit import ReadoutMoments, Shape
 from models.laes import Block, LagStatistics, LinearAutoencoder
 
-REACH = 30  # inputs that a memory is taken to hold, K: what came before them hardly shows
+REACH = 1.5  # windows that a memory is taken to hold, K: what came before them hardly shows
+REACH_MIN = 20  # ticks, the same
+HISTORY_MAX = 1000  # values in a window that is tried: the eigenvectors of wider ones take longer than all else
 BLOCKS_MIN = 3  # with held-out rows, to choose by
 
 
@@ -49,7 +51,12 @@ class Choices:
     @property
     def lags(self) -> int:
         """Window of the statistics that it takes."""
-        return max(REACH, *self.windows) + 1
+        return max(REACH_MIN, int(REACH * self.windows[-1])) + 1
+
+    def within(self, sensors: int) -> Choices:
+        """Without windows that hold very many values, but for the narrowest."""
+        narrow = [window for window in self.windows[1:] if window * sensors <= HISTORY_MAX]
+        return replace(self, windows=(self.windows[0], *narrow))
 
     @property
     def least(self) -> Shape:

@@ -164,7 +164,7 @@ def _cross_fit(
 ) -> tuple[CrossFit, tuple[Candidate, ...]]:
     """Blocks of rows (n, live) whose missing cells are filled in, with the shape that was asked for, or else chosen by
     the candidates."""
-    rival, choices = options.rival, options.choices
+    rival, choices = options.rival, options.choices and options.choices.within(runs[0].shape[1])
     shape = choices.least if choices else options.shape
     filled, seen = fill_missing(runs, shape)
     lags = choices.lags if choices else 0

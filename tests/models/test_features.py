@@ -109,6 +109,13 @@ def test_a_model_with_features_is_the_same_once_it_was_saved(tmp_path: Path) -> 
     assert loaded.manifest.fit == training.manifest.fit
 
 
+def test_machines_that_are_stepped_together_score_as_each_alone_bit_for_bit() -> None:
+    detector, runs = bent().detector, [bent_process(10 + i, 40) for i in range(7)]
+    together = np.concatenate([np.stack(rows) for rows in zip(*runs, strict=True)])
+    score = detector.advance(detector.init_state(7), together, [7] * 40)[1].score.reshape(40, 7)
+    np.testing.assert_array_equal(score.T, [detector.run(x).score for x in runs])
+
+
 def test_past_readings_are_decoded_from_a_memory_with_features() -> None:
     z = bent_process(9, 300) - 50
     features = Features.fit([z], 4, 0)

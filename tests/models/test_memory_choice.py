@@ -128,6 +128,12 @@ def test_few_sensors_make_no_memory_wider_than_its_window() -> None:
     assert [c.shape.memory_size for c in candidates] == [20] * 3
 
 
+def test_wide_windows_of_many_sensors_are_not_tried() -> None:
+    assert Choices().within(50).windows == (10, 20)
+    assert Choices().within(51).windows == (10,)
+    assert (Choices().lags, Choices().within(51).lags) == (31, 21)
+
+
 def test_what_is_given_is_not_chosen() -> None:
     assert choices_of(True, None, None, None) == (Choices().least, Choices())
     assert choices_of(True, None, 7, None) == (Shape(32, 7, 0.9), replace(Choices(), windows=(7,)))

@@ -23,7 +23,14 @@ ROWS = 60
 @pytest.mark.parametrize("method", RIVALS)
 def test_a_rival_scores_over_http_as_by_itself(method: str, tmp_path: Path) -> None:
     need(method)
-    options = Options(Shape(8, 4, 0.95), method=method, name="rival")
+    scores_over_http(Options(Shape(8, 4, 0.95), method=method, name="rival"), tmp_path)
+
+
+def test_features_score_over_http_as_by_themselves(tmp_path: Path) -> None:
+    scores_over_http(Options(Shape(16, 4, 0.95), features=(8,), name="bent"), tmp_path)
+
+
+def scores_over_http(options: Options, tmp_path: Path) -> None:
     training = train([Segment("machine", process(0))], names(4), 1_000_000, options)
     artifact.save(training.manifest, training.detector, training.drift, tmp_path / "rival", training.horizons)
     x = process(3, ROWS)
