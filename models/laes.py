@@ -95,9 +95,9 @@ class Block:
         bridge = np.vstack([self.tail, after.head])
         split = len(self.tail)
         for k in range(1, window):
-            newer = np.arange(split, min(len(bridge), split + k))
-            newer = newer[newer - k >= 0]
-            lags[k] += bridge[newer].T @ bridge[newer - k]
+            first, end = max(split, k), min(len(bridge), split + k)
+            if first < end:
+                lags[k] += bridge[first:end].T @ bridge[first - k : end - k]
         head = np.vstack([self.head, after.head])[: window - 1] if self.rows < window - 1 else self.head
         tail = np.vstack([self.tail, after.tail])[-(window - 1) :] if window > 1 else after.tail
         return Block(self.rows + after.rows, self.total + after.total, lags, head, tail)

@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from itertools import groupby
 from typing import NamedTuple
 
@@ -151,6 +151,8 @@ def choose(cross: CrossFit, choices: Choices) -> tuple[Candidate, ...]:
     for steps in ladders:
         ladder = steps(shape)
         new = [step for step in ladder if step not in tried]
+        if not new:
+            continue
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             errors = np.array(list(pool.map(partial(_errors, cross, new), blocks, (held_out[b] for b in blocks))))
         tried |= dict(zip(new, errors.T, strict=True))
@@ -171,8 +173,16 @@ def judged(tried: list[tuple[Shape, int]], errors: Floats, chosen: int) -> tuple
 
 def _enough_rows(cross: CrossFit, window: int) -> bool:
     """Whether every fold leaves rows to fit a memory of that window on."""
-    wanted = replace(cross, shape=replace(cross.shape, window=window))
-    return all(wanted.complement(block) for block in range(len(cross.pieces)))
+    return all(_longest(cross, block) > 2 * window for block in range(len(cross.pieces)))
+
+
+def _longest(cross: CrossFit, left_out: int) -> int:
+    """Ticks of the longest run that remains without a block."""
+    longest, last, rows = 0, (-1, 0), 0
+    for run, start, stop in sorted(p for block, part in enumerate(cross.pieces) if block != left_out for p in part):
+        rows = rows + stop - start if last == (run, start) else stop - start
+        longest, last = max(longest, rows), (run, stop)
+    return longest
 
 
 def _held_out(cross: CrossFit, block: int, skip: int) -> list[Stretch]:
@@ -207,8 +217,8 @@ def _errors(cross: CrossFit, shapes: list[Shape], block: int, held_out: list[Str
 
 def readout_moments(memory: LinearAutoencoder, stretches: list[Stretch]) -> ReadoutMoments:
     """What a read-out of `memory` would sum over the rows of stretches, from their lag statistics."""
-    lags: Floats = np.sum([stretch.block.lags for stretch in stretches], axis=0)
-    total: Floats = np.sum([stretch.block.total for stretch in stretches], axis=0)
+    blocks = [stretch.block for stretch in stretches]
+    lags, total = reduce(np.add, (b.lags for b in blocks)), reduce(np.add, (b.total for b in blocks))
     A, B, (p, d), reach = memory.A_, memory.B_, memory.A_.shape, len(lags) - 1
     powers, impulse, response = np.empty((reach, p, p)), A, np.zeros((p, d))
     power, within, across = np.eye(p), np.zeros((p, p)), np.zeros((d, p))
@@ -221,23 +231,33 @@ def readout_moments(memory: LinearAutoencoder, stretches: list[Stretch]) -> Read
         powers[k] = power
         power, impulse = B @ power, B @ impulse
     whole, edges = ReadoutMoments.empty(p, d), ReadoutMoments.empty(p, d)
-    rows = sum(stretch.block.rows + reach for stretch in stretches)
+    rows = sum(block.rows + reach for block in blocks)
     sums = (response @ total)[:, None]
     whole.products[:] = np.block([[within, sums], [sums.T, np.array([[rows]])]])
     whole.targets[:] = np.vstack([across.T, total])
     whole.squares[:], whole.rows[:] = np.diag(lags[0]), rows
-    for block, skip in stretches:
-        before = np.vstack([np.zeros((1, p)), memory.encode(block.head[: skip - 1])])
-        edges.add(before, block.head[:skip], None)
-        edges.add(_after(memory, powers, block.tail), np.zeros((reach, d)), None)
+    for skip in {stretch.skip for stretch in stretches}:
+        heads = np.stack([block.head[:skip] for block, own in stretches if own == skip], axis=1)
+        edges.add(_before(memory, heads).reshape(-1, p), heads.reshape(-1, d), None)
+    past = _after(memory, powers, [block.tail for block in blocks]).reshape(-1, p)
+    edges.add(past, np.zeros((len(past), d)), None)
     return whole - edges
 
 
-def _after(memory: LinearAutoencoder, powers: Floats, tail: Floats) -> Floats:
-    """(K, p) what the memory still holds 0, 1, ... ticks after the last row of a stretch, which ends with `tail`:
+def _before(memory: LinearAutoencoder, heads: Floats) -> Floats:
+    """(ticks, n, p) memories before each of the first ticks of n stretches, `heads` (ticks, n, d)."""
+    found = np.zeros((*heads.shape[:2], len(memory.B_)))
+    for tick in range(1, len(heads)):
+        found[tick] = memory.step(found[tick - 1], heads[tick - 1])
+    return found
+
+
+def _after(memory: LinearAutoencoder, powers: Floats, tails: list[Floats]) -> Floats:
+    """(K, n, p) what the memory still holds 0, 1, ... ticks after the last row of n stretches that end with `tails`:
     B^j sum_{k < K-j} V_k h_{n-1-k}."""
-    reach = len(powers)
-    newest = np.zeros((reach, len(memory.B_)))
-    newest[: len(tail)] = tail[::-1] @ memory.A_.T
-    held = np.cumsum(np.einsum("kij,kj->ki", powers, newest), axis=0)
-    return np.einsum("kij,kj->ki", powers, held[::-1])
+    newest = np.zeros((len(powers), len(tails), len(memory.B_)))
+    for place, tail in enumerate(tails):
+        newest[: len(tail), place] = tail[::-1] @ memory.A_.T
+    ahead = powers.transpose(0, 2, 1)
+    found: Floats = np.cumsum(newest @ ahead, axis=0)[::-1] @ ahead
+    return found
