@@ -109,11 +109,11 @@ def fit(
         network = biased(Recurrent(kind, d, o, candidate.units, candidate.start, seed))
         return Fitted(network, train(network, sequences, criterion, loss, candidate.schedule))
     read_out = "A" if kind == "lmn-a" else "B"
+    start: Any = candidate.start
     if not candidate.pretrained:
-        start: Any = candidate.start
         network = biased(GradientNetwork(d, o, candidate.units, candidate.memory_size, read_out, start, seed))
         return Fitted(network, train(network, sequences, criterion, loss, candidate.schedule))
-    first = biased(WindowNetwork(d, o, candidate.units, candidate.window, read_out, seed))
+    first = biased(WindowNetwork(d, o, candidate.units, candidate.window, read_out, seed, start))
     before = train(first, sequences, criterion, loss, replace(candidate.schedule, weight_dropout=0.0))
     network, _ = pretrained(first, sequences, candidate.memory_size, candidate.laes_window, candidate.discount)
     return Fitted(network, train(network, sequences, criterion, loss, candidate.schedule), before)

@@ -114,7 +114,16 @@ class _Window(torch.autograd.Function):
 class WindowNetwork(SequenceNetwork):
     """The network that is trained first: `inputs` d, `outputs` o, `units` u, a window of `window` k hidden states."""
 
-    def __init__(self, inputs: int, outputs: int, units: int, window: int, read_out: ReadOut, seed: int = 0) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        units: int,
+        window: int,
+        read_out: ReadOut,
+        seed: int = 0,
+        start: Start = "random",
+    ) -> None:
         super().__init__()
         rng = np.random.default_rng([seed, 1])
         self.read_out, self.window, self.units = read_out, window, units
@@ -123,6 +132,8 @@ class WindowNetwork(SequenceNetwork):
         self.b_h = nn.Parameter(torch.zeros(units))
         self.W = _uniform(rng, (window, units, units), units * window)
         with torch.no_grad():
+            if start == "orthogonal":
+                self.W.copy_(torch.stack([_orthogonal(rng, units) for _ in range(window)]) / window)
             self.W.mul_(WINDOW_SCALE)
         self.V = _uniform(rng, (reads, outputs, units), units * reads)
         self.b_o = nn.Parameter(torch.zeros(outputs))
@@ -136,6 +147,9 @@ class WindowNetwork(SequenceNetwork):
         ticks, k = len(hidden), self.window
         output = self.b_o + sum(whole[k - i : k - i + ticks] @ self.V[i].T for i in range(len(self.V)))
         return output.transpose(0, 1), (torch.cat([past, hidden])[-k:],)
+
+    def of_memory(self) -> list[Tensor]:
+        return [self.W]
 
     def hidden(self, inputs: Tensor, past: Tensor) -> Tensor:
         """(B, T, d) -> hidden states (T, B, u)."""
@@ -185,6 +199,9 @@ class GradientNetwork(SequenceNetwork):
         if drop is not None:
             joined = drop.read(joined)
         return (joined @ torch.cat(weights, 1).T + self.b_o).transpose(0, 1), (memories[-1],)
+
+    def of_memory(self) -> list[Tensor]:
+        return [self.W_mh, self.W_hm, self.W_mm]
 
     def settle(self) -> None:
         """Scale W_mm back where its memory would grow without end."""

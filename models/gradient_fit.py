@@ -21,8 +21,8 @@ from models.network import Remembered, refuse_greater
 STRETCH = 128  # ticks of a sequence
 HELD_OUT = 0.15  # share of the sequences
 WINDOW_MAX = 10  # hidden states that the pretrained network reads
-PRETRAINING = Schedule(learning_rate=3e-3, batch=8, epochs_max=40, patience=5, stretch=64)
-TUNING = replace(PRETRAINING, learning_rate=1e-3)
+PRETRAINING = Schedule(learning_rate=5e-3, memory_rate=0.1, batch=8, epochs_max=40, patience=5, stretch=64)
+TUNING = replace(PRETRAINING, learning_rate=2e-3)
 
 
 def fit(runs: list[Floats], seen: list[Bools] | None, shape: Shape, seed: int) -> Remembered:

@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,11 +43,13 @@ class Sequence(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How a network is trained. `patience` epochs without a better criterion end it. `dropout` is the share of the
-    read-out's inputs that is left out at random, `weight_dropout` that of the weights by which the memory is read for
-    the next step (Wan et al. 2013)."""
+    """How a network is trained: `patience` epochs without a better criterion end it. The weights by which the past
+    comes in learn at `memory_rate` of the learning rate. `dropout` is the share of the read-out's inputs that is left
+    out at random, `weight_dropout` that of the weights by which the memory is read for the next step (Wan et al. 2013).
+    """
 
     learning_rate: float = 3e-3
+    memory_rate: float = 1.0
     batch: int = 16
     epochs_max: int = 100
     patience: int = 10
@@ -108,6 +110,10 @@ class SequenceNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, inputs: Tensor, memory: Memory, drop: Drop | None = None) -> tuple[Tensor, Memory]: ...
+
+    def of_memory(self) -> list[Tensor]:
+        """Parameters by which the past comes in."""
+        return []
 
     def settle(self) -> None:
         """After each epoch, before it is judged: bring weights back to where they can serve."""
@@ -178,8 +184,13 @@ class _Run:
     def __init__(self, network: SequenceNetwork, schedule: Schedule, fingerprint: str) -> None:
         self.network, self.schedule, self.fingerprint = network, schedule, fingerprint
         self.parameters = [p for p in network.parameters() if p.requires_grad]
+        memory = {id(p) for p in network.of_memory()}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.parameters if (id(p) in memory) == slow], "share": share}
+            for slow, share in ((False, 1.0), (True, schedule.memory_rate))
+        ]
         self.optimizer = torch.optim.Adam(
-            self.parameters, schedule.learning_rate, weight_decay=schedule.weight_decay, foreach=True
+            [group for group in groups if group["params"]], weight_decay=schedule.weight_decay, foreach=True
         )
         self.curve: list[Epoch] = []
         self.lowest, self.best, self.waited, self.rate = np.inf, 0, 0, schedule.learning_rate
@@ -191,7 +202,7 @@ class _Run:
         rng = np.random.default_rng([schedule.seed, len(self.curve)])
         drop = Drop(schedule, torch.Generator().manual_seed(int(rng.integers(2**62))))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group["share"]
         total = count = 0.0
         for rows in _batches([len(s.inputs) for s in sequences], schedule.batch, rng):
             inputs, wanted, weight = _padded([sequences[i] for i in rows])
