@@ -146,6 +146,46 @@ def evaluate(model: o.Model, data: o.Data, flags: o.DataFlags, as_json: o.Json =
 
 @app.command()
 @o.reads_files
+def compare(
+    data: o.Data,
+    flags: o.DataFlags,
+    out: Annotated[Path, typer.Option("--out", help="Folder for table, page and results.")] = Path("comparison"),
+    train_rows: Annotated[
+        int | None, typer.Option("--train-rows", min=1, help="First rows of each machine to train on; else a third.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Time that the rows to train on come before.")] = None,
+    train_column: Annotated[
+        str | None, typer.Option("--train-column", help="Column that is not 0 in rows to train on.")
+    ] = None,
+    methods: Annotated[
+        str, typer.Option("--methods", help="Methods, with commas between them.")
+    ] = "lmn,pca,dynamic-pca,k-means,rnn,lstm",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Of methods that draw at random.")] = 3,
+    false_alarm_rate: Annotated[float, typer.Option("--false-alarm-rate", help="Promised share of ticks.")] = 0.01,
+    budget_minutes: Annotated[
+        float | None, typer.Option("--budget-minutes", min=0.0, help="After which nothing more is begun.")
+    ] = None,
+    language: Annotated[Literal["en", "ja"], typer.Option("--language", help="Of the page.")] = "en",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what is in the folder.")] = False,
+    as_json: o.Json = False,
+) -> None:
+    """Compare the LMN with other methods on your own recording: a table, and a page to show."""
+    from models.comparison.subject import Split
+    from models.exports.selection import instant
+    from service.commands import compare as command
+
+    if sum(given is not None for given in (train_rows, until, train_column)) > 1:
+        raise typer.BadParameter("expected one of --train-rows, --until and --train-column")
+    options = flags.options()
+    before = None if until is None else instant(until, "--until: ", options.timezone or "UTC")
+    split = Split(train_rows, before, train_column)
+    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    plan = command.Plan(names, split, seeds, false_alarm_rate, budget_minutes, language)
+    command.compare(data, options, plan, out, resume, as_json)
+
+
+@app.command()
+@o.reads_files
 def forecast(
     model: o.Model,
     data: o.Data,

@@ -124,17 +124,18 @@ def period(text: str, zone: str) -> tuple[int, int]:
     ends = text.split("/")
     if len(ends) != 2 or not any(end.strip() for end in ends):
         raise DataError(f"--exclude is {text!r}; expected FROM/TO, such as 2026-11-24T10:00/2026-11-24T12:30")
-    start = _instant(ends[0], text, zone) if ends[0].strip() else np.iinfo(np.int64).min
-    stop = _instant(ends[1], text, zone) if ends[1].strip() else np.iinfo(np.int64).max
+    start = instant(ends[0], f"--exclude is {text!r}: ", zone) if ends[0].strip() else np.iinfo(np.int64).min
+    stop = instant(ends[1], f"--exclude is {text!r}: ", zone) if ends[1].strip() else np.iinfo(np.int64).max
     if stop <= start:
         raise DataError(f"--exclude is {text!r}, which ends before it starts; expected FROM/TO")
     return int(start), int(stop)
 
 
-def _instant(end: str, text: str, zone: str) -> int:
-    times = parse(pl.Series([end]), f"--exclude {text!r}")
+def instant(text: str, where: str, zone: str) -> int:
+    """Microseconds of a time, a local one in `zone`. DataError, which begins with `where`, where it is none."""
+    times = parse(pl.Series([text]), where)
     if not times.read[0]:
-        raise DataError(f"--exclude is {text!r}: {end!r} is no time; expected such as 2026-11-24T10:00")
+        raise DataError(f"{where}{text!r} is no time; expected such as 2026-11-24T10:00")
     return int(localise(times.us, zone, np.zeros(1, np.int64)).us[0]) if times.naive[0] else int(times.us[0])
 
 

@@ -1,0 +1,246 @@
+"""`limen compare`: the LMN beside its rivals on a user's own recording, as a table, files and a page."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from models.baselines.methods import METHODS
+from models.comparison import summary
+from models.comparison.subject import Split, Subject, subject_of
+from models.comparison.trials import Trial, run
+from models.contract import DataError, ModelError
+from models.data import DataOptions, read
+from models.disk import write_durably
+from models.exports.page import page
+from models.manifest import KIND
+from service.commands.console import notice, progress
+
+USUAL = (KIND, "pca", "dynamic-pca", "k-means", "rnn", "lstm")
+RUNS, OPTIONS = "runs", "options.json"
+COLUMNS = (
+    ("vus_pr", "VUS-PR", "{:.3f}"),
+    ("average_precision", "average precision", "{:.3f}"),
+    ("f1", "F1", "{:.3f}"),
+    ("kept_false_alarm_rate", "false alarms kept", "{:.2%}"),
+    ("missed_alarm_rate", "missed", "{:.1%}"),
+    ("delay_ticks_median", "delay, ticks", "{:.0f}"),
+    ("false_alarms_per_machine_week", "false alarms a machine and week", "{:.1f}"),
+    ("fit_seconds", "fit s", "{:.3f}"),
+    ("search_seconds", "search s", "{:.1f}"),
+    ("retrain_seconds", "retraining s", "{:.1f}"),
+    ("parameters", "parameters", "{:,.0f}"),
+    ("latency_p50_us", "p50 µs", "{:.0f}"),
+    ("readings_per_second", "readings/s", "{:,.0f}"),
+    ("bytes_per_machine", "bytes a machine", "{:,.0f}"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is compared, and how."""
+
+    methods: tuple[str, ...] = USUAL
+    split: Split = field(default_factory=Split)
+    seeds: int = 3
+    rate: float = 0.01
+    budget_minutes: float | None = None
+    language: str = "en"
+
+    def key(self) -> str:
+        """What trials follow from beside data, method and seed."""
+        return hashlib.sha256(json.dumps([asdict(self.split), self.rate]).encode()).hexdigest()[:16]
+
+
+@dataclass
+class Comparison:
+    """Trials that are done, and what was left out."""
+
+    subjects: list[Subject]
+    plan: Plan
+    out: Path
+    trials: dict[tuple[str, str, int], Trial] = field(default_factory=dict)
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    def wanted(self) -> list[tuple[Subject, str, int]]:
+        """Seed by seed, so that what is cut off has something of everything."""
+        found = []
+        for seed in range(self.plan.seeds):
+            for subject in self.subjects:
+                for method in self.plan.methods:
+                    if seed == 0 or (method in METHODS and METHODS[method].torch):
+                        found.append((subject, method, seed))
+        return found
+
+    def leave_out(self, subject: Subject, method: str, seed: int, reason: str) -> None:
+        self.left_out.append({"series": subject.name, "method": method, "seed": seed, "reason": reason})
+
+
+def compare(
+    data: Sequence[Path], data_options: DataOptions, plan: Plan, out: Path, resume: bool, as_json: bool
+) -> None:
+    """Run what is not there yet, tell, write. DataError or ModelError before anything is run where it cannot be."""
+    check_methods(plan.methods)
+    labelled = data_options.label is not None
+    subjects = [_subject(path, data_options, plan.split, labelled) for path in data]
+    found = Comparison(subjects, plan, out)
+    _prepare(found, resume)
+    try:
+        _run_all(found)
+    except KeyboardInterrupt:
+        notice("stopped: what is done is written, --resume goes on")
+    results = results_of(found, labelled)
+    _write(results, out, plan.language)
+    if as_json:
+        print(json.dumps(results, indent=1))
+    else:
+        _tell(results, out)
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """ModelError where one is unknown, or its training needs torch and that is not there."""
+    known = (KIND, *METHODS)
+    for method in methods:
+        if method not in known:
+            raise ModelError(f"method is {method!r}; this program knows {', '.join(map(repr, known))}")
+        if method in METHODS and METHODS[method].torch and importlib.util.find_spec("torch") is None:
+            raise ModelError(
+                f"method {method!r} is trained with torch, which is not installed: pip install 'limen[train]', or "
+                "leave it out with --methods"
+            )
+
+
+def _subject(path: Path, data_options: DataOptions, split: Split, labelled: bool) -> Subject:
+    recording = read([path], data_options)
+    return subject_of(path.stem, recording.sensors, recording.interval, recording.series, split, labelled)
+
+
+def _prepare(found: Comparison, resume: bool) -> None:
+    """The folder, and what is in it already. ModelError where it is of something else."""
+    runs, options = found.out / RUNS, found.out / OPTIONS
+    names = [subject.name for subject in found.subjects]
+    if len(set(names)) < len(names):
+        raise DataError("two files have the same name; rename one, so that their results can be told apart")
+    wanted = {"key": found.plan.key(), "data": {subject.name: subject.digest() for subject in found.subjects}}
+    if found.out.exists() and any(found.out.iterdir()):
+        if not resume:
+            raise ModelError(f"{found.out} is not empty; choose another folder with --out, or go on with --resume")
+        if not options.is_file() or json.loads(options.read_text()) != wanted:
+            raise ModelError(f"{found.out} holds results of other data or options; choose another folder with --out")
+    runs.mkdir(parents=True, exist_ok=True)
+    write_durably(options, json.dumps(wanted, indent=1).encode())
+    for subject, method, seed in found.wanted():
+        path = _path(found, subject, method, seed)
+        if path.is_file():
+            try:
+                found.trials[subject.name, method, seed] = Trial.of_bytes(path.read_bytes())
+            except (ValueError, KeyError, OSError):
+                notice(f"{path} is damaged; it is run again")
+
+
+def _path(found: Comparison, subject: Subject, method: str, seed: int) -> Path:
+    return found.out / RUNS / f"{subject.name}.{method}.{seed}.npz"
+
+
+def _run_all(found: Comparison) -> None:
+    """Each trial is on disk before the next one begins."""
+    started, wanted, plan = time.monotonic(), found.wanted(), found.plan
+    try:
+        import torch
+
+        torch.set_num_threads(1)
+    except ImportError:
+        pass
+    with progress("comparing") as told:
+        for number, (subject, method, seed) in enumerate(wanted):
+            told(f"{subject.name}, {method}, seed {seed}", number / len(wanted))
+            if (subject.name, method, seed) in found.trials:
+                continue
+            if plan.budget_minutes is not None and time.monotonic() - started > 60 * plan.budget_minutes:
+                found.leave_out(subject, method, seed, f"the {plan.budget_minutes:g} minutes of the budget were over")
+                continue
+            try:
+                trial = run(subject, method, seed, plan.rate)
+            except (ModelError, np.linalg.LinAlgError) as error:
+                found.leave_out(subject, method, seed, str(error))
+                continue
+            write_durably(_path(found, subject, method, seed), trial.as_bytes())
+            found.trials[subject.name, method, seed] = trial
+
+
+def results_of(found: Comparison, labelled: bool) -> dict[str, Any]:
+    """What `results.json` holds and the page is made of."""
+    told = {(entry["series"], entry["method"], entry["seed"]) for entry in found.left_out}
+    for subject, method, seed in found.wanted():
+        place = (subject.name, method, seed)
+        if place not in found.trials and place not in told:
+            found.leave_out(subject, method, seed, "stopped before it was run")
+    by_method = {
+        method: [trial for (_, name, _), trial in found.trials.items() if name == method]
+        for method in found.plan.methods
+    }
+    by_method = {method: trials for method, trials in by_method.items() if trials}
+    return {
+        "format": 1,
+        "promised": found.plan.rate,
+        "labelled": labelled,
+        "threads": 1,
+        "hardware": f"{os.cpu_count()} cores, one thread each method",
+        "options": asdict(found.plan),
+        "series": [_about(subject, labelled) for subject in found.subjects],
+        "methods": [summary.figures_of(method, trials, labelled) for method, trials in by_method.items()],
+        "agreement": summary.agreement(by_method),
+        "traces": summary.traces(by_method, labelled),
+        "left_out": found.left_out,
+        "notes": [],
+    }
+
+
+def _about(subject: Subject, labelled: bool) -> dict[str, Any]:
+    judged = [subject.judged(i) for i in range(len(subject.series))]
+    labels = [s.label[rows] > 0 for s, rows in zip(subject.series, judged, strict=True) if s.label is not None]
+    starts = sum(int((np.diff(label.astype(int), prepend=0) == 1).sum()) for label in labels)
+    return {
+        "name": subject.name,
+        "rows": sum(len(series.time) for series in subject.series),
+        "train_rows": int(sum(chosen.sum() for chosen in subject.train)),
+        "test_rows": int(sum(rows.sum() for rows in judged)),
+        "anomalous_rows": int(sum(label.sum() for label in labels)) if labelled else None,
+        "episodes": starts if labelled else None,
+    }
+
+
+def _write(results: dict[str, Any], out: Path, language: str) -> None:
+    write_durably(out / "results.json", json.dumps(results, indent=1).encode())
+    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", *(name for name, _, _ in COLUMNS)])
+        for one in results["methods"]:
+            writer.writerow([one["method"], *("" if one[name] is None else one[name] for name, _, _ in COLUMNS)])
+    write_durably(out / "report.html", page(results, language).encode())
+
+
+def _tell(results: dict[str, Any], out: Path) -> None:
+    table = Table(title=f"{len(results['series'])} recordings, {results['promised']:.2%} false alarms promised")
+    shown = [column for column in COLUMNS if any(one[column[0]] is not None for one in results["methods"])]
+    for heading in ("method", *(heading for _, heading, _ in shown)):
+        table.add_column(heading, justify="left" if heading == "method" else "right", overflow="fold")
+    for one in results["methods"]:
+        cells = ("-" if one[name] is None else form.format(one[name]) for name, _, form in shown)
+        table.add_row(one["method"], *cells)
+    Console(width=None if os.isatty(1) else 200).print(table)
+    for entry in results["left_out"]:
+        print(f"left out: {entry['series']}, {entry['method']}, seed {entry['seed']}: {entry['reason']}")
+    print(f"in {out}: report.html, results.json, results.csv")
