@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import time
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -17,7 +19,7 @@ from models.comparison.costs import costs_of
 from models.comparison.subject import Subject
 from models.comparison.tuning import tune
 from models.comparison.vus import buffer_of, vus_pr
-from models.contract import ModelError
+from models.contract import ModelError, brief
 from models.evaluate import Part
 from models.memory_choice import Choices
 from models.train import Options, Training, train
@@ -45,11 +47,14 @@ class Trial:
 
     @classmethod
     def of_bytes(cls, content: bytes) -> Trial:
-        """ValueError, KeyError or OSError where the file is damaged."""
-        with np.load(io.BytesIO(content), allow_pickle=False) as found:
-            facts = json.loads(found["facts"].tobytes())
-            count = sum(name.startswith("score") for name in found.files)
-            parts = [Part(*(found.get(f"{name}{i}") for name in Part._fields)) for i in range(count)]
+        """ModelError where the file is damaged."""
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as found:
+                facts = json.loads(found["facts"].tobytes())
+                count = sum(name.startswith("score") for name in found.files)
+                parts = [Part(*(found.get(f"{name}{i}") for name in Part._fields)) for i in range(count)]
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise ModelError(f"no result of a comparison: {brief(error)}") from None
         return cls(facts, tuple(parts))
 
 

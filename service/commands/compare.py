@@ -19,12 +19,12 @@ from rich.table import Table
 
 from models.baselines.methods import METHODS
 from models.comparison import summary
+from models.comparison.page import page
 from models.comparison.subject import Split, Subject, subject_of
 from models.comparison.trials import Trial, run
 from models.contract import DataError, ModelError
 from models.data import DataOptions, read
 from models.disk import write_durably
-from models.exports.page import page
 from models.manifest import KIND
 from service.commands.console import notice, progress
 
@@ -146,7 +146,7 @@ def _prepare(found: Comparison, resume: bool) -> None:
         if path.is_file():
             try:
                 found.trials[subject.name, method, seed] = Trial.of_bytes(path.read_bytes())
-            except (ValueError, KeyError, OSError):
+            except ModelError:
                 notice(f"{path} is damaged; it is run again")
 
 
@@ -155,14 +155,8 @@ def _path(found: Comparison, subject: Subject, method: str, seed: int) -> Path:
 
 
 def _run_all(found: Comparison) -> None:
-    """Each trial is on disk before the next one begins."""
+    """Each trial is on disk before the next one begins. Torch keeps to the one thread that `cli.main` asks for."""
     started, wanted, plan = time.monotonic(), found.wanted(), found.plan
-    try:
-        import torch
-
-        torch.set_num_threads(1)
-    except ImportError:
-        pass
     with progress("comparing") as told:
         for number, (subject, method, seed) in enumerate(wanted):
             told(f"{subject.name}, {method}, seed {seed}", number / len(wanted))

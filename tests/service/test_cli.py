@@ -82,6 +82,7 @@ def test_help_lists_every_command_with_a_sentence() -> None:
         "train",
         "score",
         "evaluate",
+        "compare",
         "forecast",
         "serve",
         "simulate",

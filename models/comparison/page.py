@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from models.exports import plots
-from models.exports.page_words import WORDS
+from models.comparison import plots
+from models.comparison.page_words import WORDS
 
 NONE = "\u2013"
 FORMS: dict[str, str] = {
@@ -45,7 +45,7 @@ h1{font-size:1.7rem;line-height:1.25;margin:0 0 .6em}h2{font-size:1.15rem;margin
 h3{font-size:.95rem;margin:1.4em 0 .2em;font-weight:600}p{margin:.5em 0;max-width:46em}
 .summary p{font-size:1.08rem}.scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.86rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;color:var(--soft);padding-bottom:.4em}
+caption{position:absolute;clip-path:inset(50%)}
 th,td{padding:.42em .6em;border-bottom:1px solid var(--rule);text-align:right;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}
 svg{width:100%;height:auto;display:block}svg text{font-size:12px;fill:var(--soft);font-family:inherit}
@@ -128,12 +128,13 @@ def _speed(methods: Sequence[Results], words: dict[str, str]) -> list[str]:
 
 def _figures(results: Results, words: dict[str, str]) -> str:
     shown = [name for name in FORMS if results["labelled"] or name not in OF_LABELS]
-    rows = []
-    for one in results["methods"]:
-        found = "" if not one["episodes"] else f"{one['episodes_found']} / {one['episodes']}"
-        known = {**one, "found": found or None}
-        rows.append([one["method"], *(_cell(known[name], FORMS[name]) for name in shown)])
-    return _table(words["table"], [words["method"], *(words[name] for name in shown)], rows)
+    methods = [{**one, "found": _share(one["episodes_found"], one["episodes"])} for one in results["methods"]]
+    rows = [[words[name], *(_cell(one[name], FORMS[name]) for one in methods)] for name in shown]
+    return _table(words["table"], [words["method"], *(one["method"] for one in methods)], rows)
+
+
+def _share(found: int | None, whole: int | None) -> str | None:
+    return f"{found} / {whole}" if whole else None
 
 
 def _cell(value: Any, form: str) -> str:
