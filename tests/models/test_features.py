@@ -59,7 +59,7 @@ def test_promises_hold_with_features_whatever_is_missing() -> None:
     assert np.nanmean(detector.run(fresh).score >= 1) < 0.02
     holed = np.where(np.random.default_rng(0).random(fresh.shape) < 0.05, np.nan, fresh)
     assert np.nanmean(detector.run(holed).score >= 1) < 0.03
-    here = np.random.default_rng(1).random(len(fresh)) < 0.9  # the other ticks do not come
+    here = np.arange(len(fresh)) % 10 < 6  # the other ticks do not come
     score = score_series(detector, "m", np.flatnonzero(here) * SECOND, fresh[here]).score
     assert np.nanmean(score >= 1) < 0.03
     fresh[2000:, 1] += 4
