@@ -19,13 +19,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_tensors
 from torch import Tensor, nn
 
-from models.contract import Floats, ModelError
+from models.contract import Bools, Floats, ModelError
 from models.disk import write_durably
 
+PIECE = 128  # ticks of a sequence of a recording
+HELD_OUT = 0.15  # share of the sequences
 WIDTH = 8  # mini-batches whose sequences are sorted by length together
 
 Memory = tuple[Tensor, ...] | None
@@ -316,6 +319,40 @@ def _fingerprint(network: SequenceNetwork, sequences: list[Sequence], schedule: 
     for name, parameter in network.state_dict().items():
         digest.update(name.encode() + parameter.detach().numpy().tobytes())
     return digest.hexdigest()
+
+
+def order_of(runs: list[Floats]) -> NDArray[np.intp]:
+    """An order of the columns of runs (T, d) that the data give, so that how a file has them does not matter."""
+    return np.argsort(sum((np.abs(z) ** 3).sum(0) for z in runs), kind="stable")
+
+
+def sequences_of(
+    runs: list[Floats], seen: list[Bools] | None, order: NDArray[np.intp], piece: int = PIECE
+) -> list[Sequence]:
+    """Runs (T, d) of a recording cut into at most `piece` predictions of the next reading; cells that were not `seen`
+    weigh nothing."""
+    found = []
+    for index, run in enumerate(runs):
+        z = run[:, order].astype(np.float32)
+        weight = np.ones_like(z) if seen is None else seen[index][:, order].astype(np.float32)
+        for start in range(0, len(z) - 1, piece):
+            ahead = slice(start + 1, start + piece + 1)
+            wanted = z[ahead]
+            found.append(Sequence(z[start : start + len(wanted)], wanted, weight[ahead]))
+    return found
+
+
+def split(sequences: list[Sequence], seed: int) -> tuple[list[Sequence], list[Sequence]]:
+    """Those that are trained on, and those that training is stopped by; the same where there is but one."""
+    places = np.random.default_rng([seed, 2]).permutation(len(sequences))
+    held = max(1, int(HELD_OUT * len(sequences)))
+    checked = [sequences[i] for i in places[:held]]
+    return [sequences[i] for i in places[held:]] or checked, checked
+
+
+def squares(outputs: Tensor, wanted: Tensor) -> Tensor:
+    """The usual loss of predictions."""
+    return (outputs - wanted) ** 2
 
 
 def parameters(network: nn.Module) -> int:

@@ -128,6 +128,7 @@ def train(
     horizons = horizon_errors(cross) if rival is None else None
     progress("fitting on all rows", 0.8)
     core = cross.core() if rival is None else cross.rival(rival)
+    progress("looking at its memories", 0.85)
     inputs, memories = _sampled(core, runs)
     progress("setting thresholds", 0.9)
     covariance = shrunk_covariance if rival is None else rival.covariance

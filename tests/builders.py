@@ -40,7 +40,14 @@ def names(sensors: int) -> tuple[str, ...]:
     return tuple(f"sensor-{i}" for i in range(sensors))
 
 
-SLOW = ("rnn", "gru", "lmn-gradient")  # to train; the LSTM stands for them in quick runs
+SLOW = (
+    "rnn",
+    "gru",
+    "conv-autoencoder",
+    "attention",
+    "external-memory",
+    "lmn-gradient",
+)  # to train; the LSTM stands for them in quick runs
 RIVALS = [pytest.param(name, id=name, marks=[pytest.mark.prove] if name in SLOW else []) for name in METHODS]
 
 

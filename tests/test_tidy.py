@@ -21,6 +21,7 @@ TORCH_ALLOWED = {
     "models/gradient_fit.py",
     "models/harness.py",
     "models/baselines/recurrent_training.py",
+    "models/baselines/sequence_training.py",
 }
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 NAMES_THAT_TAKE_EVERYTHING = {"utils", "util", "helpers", "helper", "manager", "misc", "common"}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from models.baselines import dynamic_pca, k_means, pca, recurrent
+from models.baselines import attention, convolution, dynamic_pca, external_memory, k_means, pca, recurrent
 from models.contract import Bools, Floats
 from models.fit import Shape, shrunk_covariance
 from models.network import Network, Remembered, residuals, without_torch
@@ -54,6 +54,22 @@ def _fit_gradient(runs: list[Floats], seen: list[Bools] | None, shape: Shape, se
     return gradient_fit.fit(runs, seen, shape, seed)
 
 
+def _fit_sequences(
+    how: str, kind: type[Network], runs: list[Floats], seen: list[Bools] | None, shape: Shape, seed: int
+) -> Network:
+    try:
+        from models.baselines import sequence_training
+    except ImportError:
+        raise without_torch(kind.KIND) from None
+    fit: Fit = getattr(sequence_training, how)
+    return fit(runs, seen, shape, seed)
+
+
+SEQUENCES: tuple[tuple[type[Network], str], ...] = (
+    (convolution.ConvolutionalAutoencoder, "fit_autoencoder"),
+    (attention.CausalAttention, "fit_attention"),
+    (external_memory.ExternalMemory, "fit_external_memory"),
+)
 GRADIENT = "lmn-gradient"  # the LMN itself, trained another way: saved and served as the closed form is
 RECURRENT = (recurrent.SimpleRecurrent, recurrent.GatedRecurrent, recurrent.LongShortTerm)
 METHODS: dict[str, Method] = {
@@ -61,6 +77,7 @@ METHODS: dict[str, Method] = {
     "dynamic-pca": Method(dynamic_pca.DynamicPrincipalComponents, dynamic_pca.fit),
     "k-means": Method(k_means.NearestCluster, k_means.fit),
     **{kind.KIND: Method(kind, partial(_fit_recurrent, kind), torch=True) for kind in RECURRENT},
+    **{kind.KIND: Method(kind, partial(_fit_sequences, how, kind), torch=True) for kind, how in SEQUENCES},
     GRADIENT: Method(Remembered, _fit_gradient, torch=True),
 }
 RIVAL_KINDS = tuple(name for name, method in METHODS.items() if method.network is not Remembered)
