@@ -40,15 +40,18 @@ def names(sensors: int) -> tuple[str, ...]:
     return tuple(f"sensor-{i}" for i in range(sensors))
 
 
-SLOW = (
-    "rnn",
-    "gru",
-    "conv-autoencoder",
-    "attention",
-    "external-memory",
-    "lmn-gradient",
-)  # to train; the LSTM stands for them in quick runs
-RIVALS = [pytest.param(name, id=name, marks=[pytest.mark.prove] if name in SLOW else []) for name in METHODS]
+SLOW = ("rnn", "gru", "lmn-gradient")  # to train; the LSTM stands for them in quick runs
+SLOWEST = ("conv-autoencoder", "attention", "external-memory")
+
+
+def marks(method: str) -> list[pytest.MarkDecorator]:
+    """When tests of a method are run."""
+    if method in SLOWEST:
+        return [pytest.mark.prove_long]
+    return [pytest.mark.prove] if method in SLOW else []
+
+
+RIVALS = [pytest.param(name, id=name, marks=marks(name)) for name in METHODS]
 
 
 def need(method: str) -> None:

@@ -12,7 +12,7 @@ from models.baselines.methods import METHODS
 from models.contract import AnyDetector
 from models.fit import Shape
 from models.train import LinearMemoryDetector, Options
-from tests.builders import SLOW, names, need, process
+from tests.builders import marks, names, need, process
 
 SENSORS = names(4)
 
@@ -29,10 +29,16 @@ DETECTORS: dict[str, Callable[[tuple[str, ...]], AnyDetector]] = {
     "lmn of one tick": lambda sensors: LinearMemoryDetector(sensors, Options(Shape(4, 1, 1.0))),
     **{method: partial(rival, method) for method in METHODS},
 }
-SLOWER = [pytest.mark.prove]
 detectors = pytest.mark.parametrize(
-    "make", [pytest.param(make, id=name, marks=SLOWER if name in SLOW else []) for name, make in DETECTORS.items()]
+    "make", [pytest.param(make, id=name, marks=marks(name)) for name, make in DETECTORS.items()]
 )
+
+
+def warm(detector: AnyDetector) -> int:
+    """Ticks without a score after a start."""
+    found: int = detector.detector_.warmup  # type: ignore[attr-defined]
+    assert found <= 100
+    return found
 
 
 @detectors
@@ -79,8 +85,9 @@ def test_constants_and_missing_values_survive(make: Callable[..., AnyDetector]) 
         x[np.random.default_rng(seed).random(x.shape) < 0.1] = np.nan
         return x
 
-    score = make(SENSORS).fit([holed(0)]).run(holed(6)).score
-    assert np.isfinite(score[20:]).mean() > 0.99
+    detector = make(SENSORS).fit([holed(0)])
+    score = detector.run(holed(6)).score
+    assert np.isfinite(score[warm(detector) :]).mean() > 0.99
 
 
 @detectors
@@ -88,6 +95,6 @@ def test_high_means_anomalous_and_better_than_chance(make: Callable[..., AnyDete
     detector = make(SENSORS).fit([process(0, 5000)])
     normal, faulty = process(7, 3000), process(8, 500)
     faulty[:, 1] += 3.0
-    healthy, broken = detector.run(normal).score[30:], detector.run(faulty).score[30:]
+    healthy, broken = (detector.run(x).score[30 + warm(detector) :] for x in (normal, faulty))
     assert np.median(broken) > np.quantile(healthy, 0.99)
     assert (healthy >= 1).mean() < 0.02

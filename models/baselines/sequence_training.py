@@ -35,7 +35,7 @@ from models.harness import (
 from models.network import Network, refuse_greater
 
 SCHEDULE = Schedule(learning_rate=5e-3, batch=8, epochs_max=40, patience=5, stretch=64)
-STEPPED, PIECE = replace(SCHEDULE, learning_rate=1e-2, epochs_max=30), 32  # of what goes tick by tick in Python
+STEPPED, PIECE, BATCHES = replace(SCHEDULE, learning_rate=1e-2, epochs_max=25), 32, 4  # of what goes tick by tick
 CHANNELS, CODES_MAX = 8, 16
 ROWS, WIDTH = 16, 8  # of the external memory
 
@@ -192,6 +192,8 @@ def _trained(
     if itself:
         sequences = [s._replace(wanted=s.inputs, weight=None) for s in sequences]
     used, checked = split(sequences, seed)
+    if schedule is STEPPED:
+        schedule = replace(schedule, batch=max(schedule.batch, -(-len(used) // BATCHES)))
     train(network, used, lambda now: mean_loss(now, checked, squares), squares, replace(schedule, seed=seed))
     return network.weights(np.argsort(order))
 

@@ -21,6 +21,7 @@ from models.comparison.tuning import tune
 from models.comparison.vus import buffer_of, vus_pr
 from models.contract import ModelError, brief
 from models.evaluate import Part
+from models.feature_choice import feature_counts
 from models.memory_choice import Choices
 from models.train import Options, Training, train
 
@@ -70,10 +71,11 @@ def run(subject: Subject, method: str, seed: int, rate: float) -> Trial:
         searched, options = tuning.seconds, replace(options, shape=tuning.shape)
     else:
         choices = Choices()
-        options = replace(options, shape=choices.least, choices=choices)
+        options = replace(options, shape=choices.least, choices=choices, features=feature_counts("auto"))
     clock = _Clock()
     training = train(segments, subject.sensors, subject.interval, options, progress=clock)
-    fit_seconds, chosen_in = clock.of("fitting on all rows"), clock.of("choosing the memory")
+    fit_seconds = clock.of("fitting on all rows")
+    chosen_in = clock.of("choosing the memory") + clock.of("trying features")
     parts = tuple(_part(training, subject, index) for index in range(len(subject.series)))
     labelled = [part for part in parts if (np.nan_to_num(part.label) > 0).any()]
     volumes = [
