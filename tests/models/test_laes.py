@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.contract import ModelError
-from models.laes import Block, LagStatistics, LinearAutoencoder
+from models.laes import Block, LagStatistics, LinearAutoencoder, lag_statistics
 from tests import naive
 
 
@@ -88,3 +88,27 @@ def test_a_discount_out_of_range_is_refused(discount: float) -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(ModelError, match="no rows"):
         LinearAutoencoder(2, 2).fit_statistics(LagStatistics.empty(2, 2))
+
+
+@pytest.mark.parametrize(("memory_size", "discount"), [(5, 1.0), (12, 0.9), (20, 0.8)])
+def test_it_loses_as_little_of_the_histories_as_their_singular_vectors_do(memory_size: int, discount: float) -> None:
+    """Against a decomposition of the zero-padded, discounted history matrix itself."""
+    h, window = draw(11, 300, 4), 6
+    padded = np.vstack([np.zeros((window - 1, 4)), h])
+    history = np.hstack([discount**lag * padded[window - 1 - lag : len(padded) - lag] for lag in range(window)])
+    kept = np.linalg.svd(history, full_matrices=False)[2][:memory_size]
+    best = ((history - history @ kept.T @ kept) ** 2).sum()
+    laes = LinearAutoencoder(memory_size, window, discount).fit([h])
+    values, vectors = np.linalg.eigh(lag_statistics([h], window).history_products(discount))
+    own = vectors[:, ::-1][:, :memory_size]
+    np.testing.assert_allclose(np.abs(own[:4]), np.abs(laes.A_.T), atol=1e-8)
+    assert ((history - history @ own @ own.T) ** 2).sum() == pytest.approx(best, rel=1e-6)
+    assert values[::-1][:memory_size].sum() == pytest.approx((history**2).sum() - best, rel=1e-6)
+
+
+def test_a_memory_as_large_as_its_window_gives_the_last_inputs_back_exactly() -> None:
+    h = draw(12, 400, 3)
+    laes = LinearAutoencoder(memory_size=5 * 3, window=5).fit([h])
+    memories = laes.encode(h)
+    for tick in (4, 57, 399):
+        np.testing.assert_allclose(laes.decode(memories[tick], 5), h[tick - 4 : tick + 1][::-1], atol=1e-8)
