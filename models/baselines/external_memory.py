@@ -5,7 +5,7 @@ trains it (`sequence_training.py`).
     h' = tanh(z W_x + h W_h + r W_r + b)                      r what was read last
     (k_w, e, a, g, s_w, k_r, s_r) = h' W_i + b_i              keys, erase, add, gate and strengths, squashed
     p_w = softmax over rows of s_w cos(M + M_0, k_w)          M_0 is learned, and makes empty rows differ
-    M'  = M + g p_w (a - e (M + M_0))                         row by row
+    M'  = f M + g p_w (a - e (M + M_0))                       row by row; f = FADE, so that no row stays for good
     p_r = softmax over rows of s_r cos(M' + M_0, k_r),  r' = sum over rows of p_r (M' + M_0)
     z_{t+1} is expected to be (h', r') W_o + b_o
 """
@@ -25,7 +25,7 @@ from models.contract import Array, Floats32, ModelError
 from models.lmn import product_by_row
 
 WEIGHTS = ("W_x", "W_h", "W_r", "b", "W_i", "b_i", "M_0", "W_o", "b_o")
-SMALL = np.float32(1e-6)
+SMALL, FADE = np.float32(1e-6), np.float32(0.9)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ExternalMemory(Weighted):
         erase, add = sigmoid(said[:, w : 2 * w]), np.tanh(said[:, 2 * w : 3 * w])
         gate = sigmoid(said[:, 4 * w])
         put = self.place(rows + self.M_0, said[:, :w], said[:, 4 * w + 1]) * gate[:, None]
-        rows = rows + put[:, :, None] * (add[:, None] - erase[:, None] * (rows + self.M_0))
+        rows = FADE * rows + put[:, :, None] * (add[:, None] - erase[:, None] * (rows + self.M_0))
         found = rows + self.M_0
         taken = self.place(found, said[:, 3 * w : 4 * w], said[:, 4 * w + 2])
         read = (taken[:, :, None] * found).sum(1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models import harness
 from models.baselines.attention import CausalAttention
 from models.baselines.convolution import KERNEL, ConvolutionalAutoencoder
-from models.baselines.external_memory import SMALL, ExternalMemory
+from models.baselines.external_memory import FADE, SMALL, ExternalMemory
 from models.baselines.recurrent_training import settling
 from models.baselines.windows import single
 from models.contract import Bools, Floats
@@ -144,7 +144,7 @@ class TorchExternalMemory(Weights):
             said = hidden @ self.w["W_i"] + self.w["b_i"]
             put = _place(rows + self.w["M_0"], said[:, :w], said[:, 4 * w + 1]) * torch.sigmoid(said[:, 4 * w, None])
             erase, add = torch.sigmoid(said[:, w : 2 * w]), torch.tanh(said[:, 2 * w : 3 * w])
-            rows = rows + put[:, :, None] * (add[:, None] - erase[:, None] * (rows + self.w["M_0"]))
+            rows = float(FADE) * rows + put[:, :, None] * (add[:, None] - erase[:, None] * (rows + self.w["M_0"]))
             taken = _place(rows + self.w["M_0"], said[:, 3 * w : 4 * w], said[:, 4 * w + 2])
             read = (taken[:, :, None] * (rows + self.w["M_0"])).sum(1)
             seen.append(torch.cat([hidden, read], 1))

@@ -17,7 +17,7 @@ from service.lifecycle import Service
 from tests.builders import RIVALS, names, need, process
 from tests.service.running import run, settings, time_of
 
-ROWS = 60
+ROWS, FAULTY = 160, slice(120, 160)
 
 
 @pytest.mark.parametrize("method", RIVALS)
@@ -35,7 +35,7 @@ def scores_over_http(options: Options, tmp_path: Path) -> None:
     artifact.save(training.manifest, training.detector, training.drift, tmp_path / "rival", training.horizons)
     x = process(3, ROWS)
     x[20, 1] = np.nan
-    x[40:, 2] += 6.0
+    x[FAULTY, 2] += 6.0
 
     async def scenario(client: httpx.AsyncClient, service: Service) -> None:
         values = [[None if np.isnan(value) else value for value in row] for row in x.tolist()]
@@ -45,7 +45,7 @@ def scores_over_http(options: Options, tmp_path: Path) -> None:
         found = np.array(answer.json()["batches"][0]["score"], np.float64)
         own = training.detector.run(x, equipment="machine").score
         np.testing.assert_allclose(found, own, rtol=1e-5)
-        assert np.nanmax(found[40:]) > 1
+        assert np.nanmax(found[FAULTY]) > 1
         asked = await client.get("/v1/equipment/machine/forecast", params={"horizon": 2})
         assert asked.status_code == 200, asked.text
 
