@@ -6,6 +6,7 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import fastexcel
 import polars as pl
@@ -16,9 +17,12 @@ from models.exports.findings import Finding, some
 from models.exports.tables import Kinds, Table
 
 CELLS_MAX = 60_000_000  # of a sheet: about 3 GB while it is read
-HEAD_BYTES = 64 * 1024  # of a sheet, in which it says how far it reaches
+CHUNK_BYTES, REFERENCE_BYTES = 1 << 20, 64  # read of a sheet at a time; how long a reference in it may be
+DIGITS_MAX = 12  # of the number of a row, in a damaged file
 SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
-REACH = re.compile(rb'<dimension ref="[A-Z]+\d+:([A-Z]{1,3})(\d{1,7})"')
+REFERENCE = re.compile(  # of a row or a cell, and the corner that a sheet says that it reaches to
+    rb"""(?:\bdimension\s+ref=["'](?:[A-Z]+\d+:)?|\br=["'])([A-Z]*)(\d+)["']"""
+)
 
 
 def open_workbook(path: Path) -> Table:
@@ -73,14 +77,26 @@ def _check_sheets(path: Path) -> None:
             if not SHEET.fullmatch(entry):
                 continue
             with archive.open(entry) as file:
-                found = REACH.search(file.read(HEAD_BYTES))
-            cells = _column(found[1]) * int(found[2]) if found else 0
-            if cells > CELLS_MAX:
-                last = f"{found[1].decode()}{found[2].decode()}" if found else ""
+                columns, rows = _reach(file)
+            if columns * rows > CELLS_MAX:
                 raise DataError(
-                    f"{path.name}: {entry.rsplit('/', 1)[-1]} reaches to cell {last}, {cells:,} cells; expected at "
-                    f"most {CELLS_MAX:,}: delete what lies far outside the table, or export it as CSV"
+                    f"{path.name}: {entry.rsplit('/', 1)[-1]} reaches to column {columns:,} and row {rows:,}, "
+                    f"{columns * rows:,} cells; expected at most {CELLS_MAX:,}: delete what lies far outside the "
+                    "table, or export it as CSV"
                 )
+
+
+def _reach(file: IO[bytes]) -> tuple[int, int]:
+    """Columns and rows up to the furthest cell that a sheet names, whatever it says of its own size."""
+    columns = rows = 0
+    before = b""
+    while chunk := file.read(CHUNK_BYTES):
+        text = before + chunk
+        found = REFERENCE.findall(text)
+        columns = max(columns, max((_column(letters) for letters in {letters for letters, _ in found}), default=0))
+        rows = max(rows, max((int(number[:DIGITS_MAX]) for number in {number for _, number in found}), default=0))
+        before = text[-REFERENCE_BYTES:]
+    return columns, rows
 
 
 def _column(letters: bytes) -> int:
