@@ -12,6 +12,7 @@ from tests.service.commandline import limen
 HORIZONS = (1, 10, 50)
 
 
+@pytest.mark.prove
 @pytest.mark.parametrize(
     "shape", [(), ("--memory-size", 32, "--window", 20, "--discount", 1)], ids=["defaults", "chosen"]
 )

@@ -1,5 +1,5 @@
-"""How the convolutional autoencoder, attention and the external memory are fitted: the same loop, budget and stopping
-for all (`harness.py`), by the error of readings; what is served then is the numpy network of the same weights."""
+"""How the convolutional autoencoder, attention and the external memory are fitted: the same loop and stopping for all
+(`harness.py`), by the error of readings; what is served then is the numpy network of the same weights."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ BLOCKS = 5
 SIZED = (Shape(16, 10), Shape(32, 10), Shape(64, 10))  # of networks with units
 WINDOWED = (Shape(52, 3), Shape(52, 10), Shape(52, 20))  # of those that read a window
 FIXED = ("pca",)  # nothing to choose: how many components it takes follows from the data
-WINDOWS = ("dynamic-pca", "k-means")
+WINDOWS = ("dynamic-pca", "k-means", "conv-autoencoder")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,16 @@ from functools import cache
 import numpy as np
 import pytest
 
+from models.baselines.methods import METHODS
 from models.comparison import summary
 from models.comparison.costs import costs_of
 from models.comparison.subject import Split, Subject, subject_of
 from models.comparison.trials import Trial, run
-from models.comparison.tuning import WINDOWED, tune
+from models.comparison.tuning import FIXED, SIZED, WINDOWED, WINDOWS, tune
 from models.contract import ModelError
 from models.evaluate import pool
 from models.exports.series import Series
-from tests.builders import names, process, trained
+from tests.builders import names, need, process, trained
 
 ROWS, TRAINED, FAULTY = 900, 500, slice(700, 760)
 
@@ -80,6 +81,24 @@ def test_tuning_chooses_the_least_held_out_error_of_its_trials() -> None:
     assert dict(found.trials)[found.shape] == min(error for _, error in found.trials)
     assert found.seconds > 0
     assert tune("pca", subject().normal, names(4), 0).trials == ()
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in FIXED])
+def test_trials_of_a_method_differ(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In what its fit reads of the shape: a search that tries the same thing again is none."""
+    shapes = WINDOWED if method in WINDOWS else SIZED
+    read = {"window"} if method in WINDOWS else {"memory_size"}
+    seen: set[str] = set()
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            seen.add(name)
+            return getattr(shapes[0], name)
+
+    need(method)
+    METHODS[method].fit([process(0, 60)], None, Watched(), 0)  # type: ignore[arg-type]
+    assert read <= seen
+    assert len({getattr(shape, name) for shape in shapes for name in read}) == len(shapes)
 
 
 def test_costs_are_those_of_the_model() -> None:
