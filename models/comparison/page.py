@@ -19,6 +19,7 @@ FORMS: dict[str, str] = {
     "found": "{}",
     "delay_ticks_median": "{:.0f}",
     "false_alarms_per_machine_week": "{:.1f}",
+    "normal_time_in_alarm": "{:.1%}",
     "fit_seconds": "{:.3g}",
     "search_seconds": "{:.3g}",
     "retrain_seconds": "{:.3g}",
@@ -102,7 +103,7 @@ def _summary(results: Results, words: dict[str, str]) -> str:
         for m in methods
         if m["kept_false_alarm_rate"] is not None
     )
-    if kept:
+    if kept and results["labelled"]:
         said.append(words["promise"].format(promised=f"{results['promised']:.2%}", kept=kept))
     said += _speed(methods, words)
     if results["left_out"]:
@@ -129,7 +130,8 @@ def _speed(methods: Sequence[Results], words: dict[str, str]) -> list[str]:
 def _figures(results: Results, words: dict[str, str]) -> str:
     shown = [name for name in FORMS if results["labelled"] or name not in OF_LABELS]
     methods = [{**one, "found": _share(one["episodes_found"], one["episodes"])} for one in results["methods"]]
-    rows = [[words[name], *(_cell(one[name], FORMS[name]) for one in methods)] for name in shown]
+    unlabelled = {} if results["labelled"] else {"kept_false_alarm_rate": "over", "normal_time_in_alarm": "in_alarm"}
+    rows = [[words[unlabelled.get(name, name)], *(_cell(one[name], FORMS[name]) for one in methods)] for name in shown]
     return _table(words["table"], [words["method"], *(one["method"] for one in methods)], rows)
 
 

@@ -40,6 +40,7 @@ def figures_of(method: str, trials: Sequence[Trial], labelled: bool) -> Figures:
         "episodes_found": sum(e.detected for e in first.episodes) if labelled else None,
         "delay_ticks_median": _median([e.delay_ticks for e in first.episodes]),
         "false_alarms_per_machine_week": _weekly(first) if labelled else None,
+        "normal_time_in_alarm": _in_alarm(first),
         "held_out_kept": _mean([trial.facts["held_out_kept"] for trial in trials]),
         "series_supported": sum(trial.facts["supported"] for trial in by_seed[0]),
     }
@@ -109,6 +110,10 @@ def _weekly(evaluation: Evaluation) -> float | None:
     counts = evaluation.alarm_counts
     daily = None if counts is None else counts.false_alarms_per_machine_day
     return None if daily is None else daily * WEEK_DAYS
+
+
+def _in_alarm(evaluation: Evaluation) -> float | None:
+    return None if evaluation.alarm_counts is None else evaluation.alarm_counts.normal_time_in_alarm
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

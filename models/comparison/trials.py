@@ -16,7 +16,7 @@ import numpy as np
 from models.backfill import score_series
 from models.baselines.methods import METHODS
 from models.comparison.costs import costs_of
-from models.comparison.subject import Subject
+from models.comparison.subject import WINDOW, Subject
 from models.comparison.tuning import tune
 from models.comparison.vus import buffer_of, vus_pr
 from models.contract import ModelError, brief
@@ -63,7 +63,7 @@ def run(subject: Subject, method: str, seed: int, rate: float) -> Trial:
     """ModelError where the rows cannot carry a model of that method."""
     segments = subject.normal
     if not segments:
-        raise ModelError(f"{subject.name}: no stretch of rows to train on is long enough")
+        raise ModelError(f"no stretch of rows to train on is longer than {2 * WINDOW} ticks")
     options = Options(false_alarm_rate=rate, seed=seed, method=method, name="compared")
     searched = 0.0
     if method in METHODS:

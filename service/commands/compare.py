@@ -25,6 +25,7 @@ from models.comparison.trials import Trial, run
 from models.contract import DataError, ModelError
 from models.data import DataOptions, read
 from models.disk import write_durably
+from models.exports.findings import plural
 from models.manifest import KIND
 from service.commands.console import notice, progress
 
@@ -38,6 +39,7 @@ COLUMNS = (
     ("missed_alarm_rate", "missed", "{:.1%}"),
     ("delay_ticks_median", "delay, ticks", "{:.0f}"),
     ("false_alarms_per_machine_week", "false alarms a machine and week", "{:.1f}"),
+    ("normal_time_in_alarm", "normal time in alarm", "{:.1%}"),
     ("fit_seconds", "fit s", "{:.3f}"),
     ("search_seconds", "search s", "{:.1f}"),
     ("retrain_seconds", "retraining s", "{:.1f}"),
@@ -46,6 +48,9 @@ COLUMNS = (
     ("readings_per_second", "readings/s", "{:,.0f}"),
     ("bytes_per_machine", "bytes a machine", "{:,.0f}"),
 )
+
+
+UNLABELLED = {"kept_false_alarm_rate": "over the threshold", "normal_time_in_alarm": "time in alarm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,10 @@ def compare(
         notice("stopped: what is done is written, --resume goes on")
     results = results_of(found, labelled)
     _write(results, out, plan.language)
+    if not results["methods"]:
+        raise ModelError(
+            f"nothing could be compared: {results['left_out'][0]['reason']}; {out / 'report.html'} lists all"
+        )
     if as_json:
         print(json.dumps(results, indent=1))
     else:
@@ -124,6 +133,8 @@ def check_methods(methods: Sequence[str]) -> None:
 
 def _subject(path: Path, data_options: DataOptions, split: Split, labelled: bool) -> Subject:
     recording = read([path], data_options)
+    for finding in recording.findings:
+        notice(f"{path.name}: {finding.text}")
     return subject_of(path.stem, recording.sensors, recording.interval, recording.series, split, labelled)
 
 
@@ -137,8 +148,8 @@ def _prepare(found: Comparison, resume: bool) -> None:
     if found.out.exists() and any(found.out.iterdir()):
         if not resume:
             raise ModelError(f"{found.out} is not empty; choose another folder with --out, or go on with --resume")
-        if not options.is_file() or json.loads(options.read_text()) != wanted:
-            raise ModelError(f"{found.out} holds results of other data or options; choose another folder with --out")
+        if differs := _differs(options, wanted):
+            raise ModelError(f"{found.out} holds results of {differs}; choose another folder with --out")
     runs.mkdir(parents=True, exist_ok=True)
     write_durably(options, json.dumps(wanted, indent=1).encode())
     for subject, method, seed in found.wanted():
@@ -148,6 +159,19 @@ def _prepare(found: Comparison, resume: bool) -> None:
                 found.trials[subject.name, method, seed] = Trial.of_bytes(path.read_bytes())
             except ModelError:
                 notice(f"{path} is damaged; it is run again")
+
+
+def _differs(options: Path, wanted: dict[str, Any]) -> str:
+    """What the results in a folder are of, where that is not what is wanted."""
+    try:
+        kept = json.loads(options.read_text())
+        data = kept["data"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "something else"
+    if kept["key"] != wanted["key"]:
+        return "another split of the rows, or another --false-alarm-rate"
+    other = sorted(name for name in {*data, *wanted["data"]} if data.get(name) != wanted["data"].get(name))
+    return f"other data: {', '.join(other)}" if other else ""
 
 
 def _path(found: Comparison, subject: Subject, method: str, seed: int) -> Path:
@@ -198,8 +222,21 @@ def results_of(found: Comparison, labelled: bool) -> dict[str, Any]:
         "agreement": summary.agreement(by_method),
         "traces": summary.traces(by_method, labelled),
         "left_out": found.left_out,
-        "notes": [],
+        "notes": _notes(by_method),
     }
+
+
+def _notes(by_method: dict[str, list[Trial]]) -> list[str]:
+    """Whose promise the rows to train on cannot carry."""
+    found = []
+    for method, trials in by_method.items():
+        weak = sorted({trial.facts["series"] for trial in trials if not trial.facts["supported"]})
+        whole = len({trial.facts["series"] for trial in trials})
+        if weak:
+            found.append(
+                f"{method}: {len(weak)} of {whole} recordings do not support the promised rate of false alarms"
+            )
+    return found
 
 
 def _about(subject: Subject, labelled: bool) -> dict[str, Any]:
@@ -227,14 +264,24 @@ def _write(results: dict[str, Any], out: Path, language: str) -> None:
 
 
 def _tell(results: dict[str, Any], out: Path) -> None:
-    table = Table(title=f"{len(results['series'])} recordings, {results['promised']:.2%} false alarms promised")
+    table = Table(
+        title=f"{plural(len(results['series']), 'recording')}, {results['promised']:.2%} false alarms promised"
+    )
     shown = [column for column in COLUMNS if any(one[column[0]] is not None for one in results["methods"])]
+    if not results["labelled"]:
+        shown = [(name, UNLABELLED.get(name, heading), form) for name, heading, form in shown]
     for heading in ("method", *(heading for _, heading, _ in shown)):
         table.add_column(heading, justify="left" if heading == "method" else "right", overflow="fold")
     for one in results["methods"]:
         cells = ("-" if one[name] is None else form.format(one[name]) for name, _, form in shown)
         table.add_row(one["method"], *cells)
     Console(width=None if os.isatty(1) else 200).print(table)
+    for note in results["notes"]:
+        print(note)
+    if not results["labelled"]:
+        for one in results["agreement"]:
+            correlation = "-" if one["rank_correlation"] is None else f"{one['rank_correlation']:.2f}"
+            print(f"{one['a']} and {one['b']}: rank correlation of scores {correlation}")
     for entry in results["left_out"]:
         print(f"left out: {entry['series']}, {entry['method']}, seed {entry['seed']}: {entry['reason']}")
     print(f"in {out}: report.html, results.json, results.csv")

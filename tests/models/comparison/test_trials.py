@@ -71,7 +71,7 @@ def test_a_trial_comes_back_from_its_file_as_it_was() -> None:
 def test_too_few_rows_are_told() -> None:
     known = subject()
     short = Subject(known.name, known.sensors, known.interval, known.series, (np.arange(ROWS) < 15,))
-    with pytest.raises(ModelError, match="file: no stretch of rows to train on is long enough"):
+    with pytest.raises(ModelError, match="no stretch of rows to train on is longer than 20 ticks"):
         run(short, "lmn", 0, 0.01)
 
 

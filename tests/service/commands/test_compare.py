@@ -127,7 +127,7 @@ def test_stopped_it_keeps_what_is_done_and_goes_on(tmp_path: Path, monkeypatch: 
     assert [(one["series"], one["reason"]) for one in left] == [("b", "stopped before it was run")] * 2
     assert "b" in " ".join(parsed(out / "report.html").words)
     refused(compared(out, *files, "--train-rows", TRAINED), "is not empty", "--resume")
-    refused(compared(out, *files, "--train-rows", TRAINED - 1, "--resume"), "results of other data or options")
+    refused(compared(out, *files, "--train-rows", TRAINED - 1, "--resume"), "results of another split of the rows")
     (out / "runs" / "a.pca.0.npz").write_bytes(b"half")
     asked[:] = ["", "", "", ""]
     again = compared(out, *files, "--train-rows", TRAINED, "--resume")
@@ -174,8 +174,10 @@ def test_files_of_the_same_name_are_refused(tmp_path: Path) -> None:
 
 def test_a_method_that_cannot_be_fitted_is_left_out_with_its_reason(tmp_path: Path) -> None:
     done = compared(tmp_path / "out", recording(tmp_path), "--train-rows", 60)
-    assert done.status == 0
-    assert "usable rows are too few" in done.out
+    assert (done.status, done.out) == (1, "")
+    assert "nothing could be compared" in done.err
+    assert "usable rows are too few" in done.err
+    assert "usable rows are too few" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.prove
