@@ -109,9 +109,8 @@ def compare(
     results = results_of(found, labelled)
     _write(results, out, plan.language)
     if not results["methods"]:
-        raise ModelError(
-            f"nothing could be compared: {results['left_out'][0]['reason']}; {out / 'report.html'} lists all"
-        )
+        reason = results["left_out"][0]["reason"]
+        raise ModelError(f"nothing could be compared: {reason}; {out / 'report.html'} lists all reasons")
     if as_json:
         print(json.dumps(results, indent=1))
     else:
@@ -134,7 +133,7 @@ def check_methods(methods: Sequence[str]) -> None:
 def _subject(path: Path, data_options: DataOptions, split: Split, labelled: bool) -> Subject:
     recording = read([path], data_options)
     for finding in recording.findings:
-        notice(f"{path.name}: {finding.text}")
+        notice(finding.text if path.name in finding.text else f"{path.name}: {finding.text}")
     return subject_of(path.stem, recording.sensors, recording.interval, recording.series, split, labelled)
 
 
@@ -234,7 +233,7 @@ def _notes(by_method: dict[str, list[Trial]]) -> list[str]:
         whole = len({trial.facts["series"] for trial in trials})
         if weak:
             found.append(
-                f"{method}: {len(weak)} of {whole} recordings do not support the promised rate of false alarms"
+                f"{method}: {len(weak)} of {whole} recordings cannot support the promised rate of false alarms"
             )
     return found
 
@@ -264,9 +263,8 @@ def _write(results: dict[str, Any], out: Path, language: str) -> None:
 
 
 def _tell(results: dict[str, Any], out: Path) -> None:
-    table = Table(
-        title=f"{plural(len(results['series']), 'recording')}, {results['promised']:.2%} false alarms promised"
-    )
+    recordings = plural(len(results["series"]), "recording")
+    table = Table(title=f"{recordings}, {results['promised']:.2%} false alarms promised")
     shown = [column for column in COLUMNS if any(one[column[0]] is not None for one in results["methods"])]
     if not results["labelled"]:
         shown = [(name, UNLABELLED.get(name, heading), form) for name, heading, form in shown]

@@ -139,8 +139,10 @@ def test_stopped_it_keeps_what_is_done_and_goes_on(tmp_path: Path, monkeypatch: 
 
 def test_what_does_not_fit_the_budget_is_told(tmp_path: Path) -> None:
     done = compared(tmp_path / "out", recording(tmp_path), "--train-rows", TRAINED, "--budget-minutes", 0)
-    assert done.status == 0
-    assert done.out.count("the 0 minutes of the budget were over") == 2
+    assert (done.status, done.out) == (1, "")
+    assert "nothing could be compared: the 0 minutes of the budget were over" in done.err
+    left = json.loads((tmp_path / "out" / "results.json").read_text())["left_out"]
+    assert len(left) == 2
 
 
 @pytest.mark.parametrize(
