@@ -48,13 +48,14 @@ h3{font-size:.95rem;margin:1.4em 0 .2em;font-weight:600}p{margin:.5em 0;max-widt
 table{border-collapse:collapse;width:100%;font-size:.86rem;font-variant-numeric:tabular-nums}
 caption{position:absolute;clip-path:inset(50%)}
 th,td{padding:.42em .6em;border-bottom:1px solid var(--rule);text-align:right;vertical-align:bottom}
-th:first-child,td:first-child{text-align:left}thead th{color:var(--soft);font-weight:500}
+th:first-child,td:first-child{text-align:left}th{font-weight:500}thead th{color:var(--soft)}
 svg{width:100%;height:auto;display:block}svg text{font-size:12px;fill:var(--soft);font-family:inherit}
 .grid{stroke:var(--rule)}.dot{fill:var(--accent)}.box{fill:#d4e8ee;stroke:var(--accent)}
 .whisker,.median{stroke:var(--accent);stroke-width:1.5}.median{stroke-width:3}
 .label{fill:var(--shade);opacity:.6}.score{fill:none;stroke:var(--accent);stroke-width:1.1}
 .threshold{stroke:var(--soft);stroke-dasharray:4 4}.alarm{fill:var(--alarm)}.note{color:var(--soft);font-size:.9rem}
-@media print{body{padding:0;max-width:none}h2{break-after:avoid}svg,table{break-inside:avoid}}
+@media print{body{padding:0;max-width:none}.scroll{overflow:visible}table{font-size:.7rem}
+h2{break-after:avoid}svg,table{break-inside:avoid}}
 """
 
 Results = dict[str, Any]
@@ -77,9 +78,9 @@ def page(results: Results, language: str) -> str:
     head = (
         f'<!DOCTYPE html><html lang="{language}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(words['title'])}</title><style>{STYLE}</style></head><body>"
+        f"<title>{escape(words['title'])}</title><style>{STYLE}</style></head><body><main>"
     )
-    return head + "".join(parts) + "</body></html>\n"
+    return head + "".join(parts) + "</main></body></html>\n"
 
 
 def _summary(results: Results, words: dict[str, str]) -> str:
@@ -98,8 +99,10 @@ def _summary(results: Results, words: dict[str, str]) -> str:
             )
     else:
         said.append(words["unlabelled"])
-    kept = ", ".join(
-        words["kept"].format(method=m["method"], value=f"{m['kept_false_alarm_rate']:.2%}")
+    kept = words["comma"].join(
+        words["kept" if m["kept_false_alarm_rate"] <= results["promised"] else "broken"].format(
+            method=m["method"], value=f"{m['kept_false_alarm_rate']:.2%}"
+        )
         for m in methods
         if m["kept_false_alarm_rate"] is not None
     )
@@ -112,19 +115,20 @@ def _summary(results: Results, words: dict[str, str]) -> str:
 
 
 def _speed(methods: Sequence[Results], words: dict[str, str]) -> list[str]:
-    """The LMN beside the slowest rival."""
+    """The LMN beside the rival that takes longest, and those that take less."""
     own = next((m for m in methods if m["method"] == "lmn"), None)
     others = [m for m in methods if m is not own and m["fit_seconds"]]
     if own is None or not own["fit_seconds"] or not others:
         return []
     slowest = max(others, key=lambda m: m["fit_seconds"])
     ratio = slowest["fit_seconds"] / own["fit_seconds"]
-    known = {
-        "own": f"{own['fit_seconds']:.3g} s",
-        "method": slowest["method"],
-        "other": f"{slowest['fit_seconds']:.3g} s",
-    }
-    return [words["faster" if ratio > 1 else "slower"].format(**known, ratio=f"{ratio:,.0f}")]
+    times = {"own": f"{own['fit_seconds']:.3g} s", "other": f"{slowest['fit_seconds']:.3g} s"}
+    said = [words["faster" if ratio > 1 else "slower"].format(**times, method=slowest["method"], ratio=f"{ratio:,.0f}")]
+    quicker = [m for m in others if m["fit_seconds"] < own["fit_seconds"]]
+    if quicker and ratio > 1:
+        named = words["comma"].join(f"{m['method']} {m['fit_seconds']:.3g} s" for m in quicker)
+        said.append(words["quicker"].format(methods=named))
+    return said
 
 
 def _figures(results: Results, words: dict[str, str]) -> str:
@@ -145,7 +149,12 @@ def _cell(value: Any, form: str) -> str:
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        f'<tr><th scope="row">{escape(str(first))}</th>'
+        + "".join(f"<td>{escape(str(cell))}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in rows
+    )
     return (
         f'<h2>{escape(title)}</h2><div class="scroll"><table><caption>{escape(title)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
