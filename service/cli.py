@@ -158,8 +158,9 @@ def compare(
         str | None, typer.Option("--train-column", help="Column that is not 0 in rows to train on.")
     ] = None,
     methods: Annotated[
-        str, typer.Option("--methods", help="Methods, with commas between them.")
-    ] = "lmn,pca,dynamic-pca,k-means,rnn,lstm",
+        str | None,
+        typer.Option("--methods", help="With commas; else lmn, pca, dynamic-pca, k-means, and with torch rnn, lstm."),
+    ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=100, help="Of methods that draw at random.")] = 3,
     false_alarm_rate: Annotated[float, typer.Option("--false-alarm-rate", help="Promised share of ticks.")] = 0.01,
     budget_minutes: Annotated[
@@ -179,7 +180,7 @@ def compare(
     options = flags.options()
     before = None if until is None else instant(until, "--until: ", options.timezone or "UTC")
     split = Split(train_rows, before, train_column)
-    names = tuple(name.strip() for name in methods.split(",") if name.strip())
+    names = tuple(name.strip() for name in (methods or "").split(",") if name.strip()) or command.usual_methods()
     plan = command.Plan(names, split, seeds, false_alarm_rate, budget_minutes, language)
     command.compare(data, options, plan, out, resume, as_json)
 

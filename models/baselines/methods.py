@@ -26,6 +26,7 @@ class Method:
     fit: Fit
     covariance: Covariance = shrunk_covariance
     torch: bool = False
+    draws: bool = False  # at random, in its fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,9 @@ RECURRENT = (recurrent.SimpleRecurrent, recurrent.GatedRecurrent, recurrent.Long
 METHODS: dict[str, Method] = {
     "pca": Method(pca.PrincipalComponents, pca.fit, pca.index_covariance),
     "dynamic-pca": Method(dynamic_pca.DynamicPrincipalComponents, dynamic_pca.fit),
-    "k-means": Method(k_means.NearestCluster, k_means.fit),
-    **{kind.KIND: Method(kind, partial(_fit_recurrent, kind), torch=True) for kind in RECURRENT},
-    **{kind.KIND: Method(kind, partial(_fit_sequences, how, kind), torch=True) for kind, how in SEQUENCES},
-    GRADIENT: Method(Remembered, _fit_gradient, torch=True),
+    "k-means": Method(k_means.NearestCluster, k_means.fit, draws=True),
+    **{kind.KIND: Method(kind, partial(_fit_recurrent, kind), torch=True, draws=True) for kind in RECURRENT},
+    **{kind.KIND: Method(kind, partial(_fit_sequences, how, kind), torch=True, draws=True) for kind, how in SEQUENCES},
+    GRADIENT: Method(Remembered, _fit_gradient, torch=True, draws=True),
 }
 RIVAL_KINDS = tuple(name for name, method in METHODS.items() if method.network is not Remembered)

@@ -59,19 +59,20 @@ WORDS: dict[str, dict[str, str]] = {
         "seed": "seed",
         "how": "What was done",
         "done": (
-            "Each method was trained on the first rows of each recording, on normal operation only, with the "
-            "same scaling, the same blocked cross-fitting and the same way to set a threshold for {promised} "
-            "false alarms; the threshold comes from those rows alone. Labels were looked at only to judge the "
-            "rest. Hyper-parameters were chosen by the error of held-out normal rows, with as many trials for "
-            "each method that has any. Each method ran on one thread ({hardware}). Methods that draw at random "
-            "were run with {seeds} seeds."
+            "Each method was trained on the rows of each recording that were set aside for it, normal "
+            "operation only, with the same scaling, the same blocked cross-fitting and the same way to set a "
+            "threshold for {promised} false alarms; the threshold comes from those rows alone. Labels were "
+            "looked at only to judge the rest. Hyper-parameters were chosen by the error of held-out normal "
+            "rows, with as many trials for each method that has any. Each method ran on one thread "
+            "({hardware}). Methods that draw at random were run with {seeds} seeds."
         ),
         "terms": (
             "VUS-PR: area under precision and recall, averaged over tolerances of time (1 is best). Average "
-            "precision: without tolerance. F1, false alarms and missed: at the calibrated threshold, readings "
-            "counted one by one. Delay: from the first faulty reading of an episode to the first over the "
-            "threshold, median of those found. Fit: the final model of every recording, summed. Search: all "
-            "trials of hyper-parameters. Retraining: fit and calibration anew. Latency: one reading by itself."
+            "precision: without tolerance. F1, false alarms and missed: at the calibrated threshold, "
+            "readings counted one by one. Delay: from the first faulty reading of an episode to the first "
+            "over the threshold, median of those found. Fit: the final model of every recording, summed. "
+            "Search: all trials of hyper-parameters. Retraining: fit and calibration anew. Latency: one "
+            "reading by itself."
         ),
     },
     "ja": {
@@ -126,17 +127,18 @@ WORDS: dict[str, dict[str, str]] = {
         "seed": "シード",
         "how": "評価方法",
         "done": (
-            "各手法は、各データの先頭部分(正常運転のみ)で学習しました。標準化、ブロック交差検証、誤報率 {promised"
-            "} に対するしきい値の決め方はすべての手法で共通で、しきい値は学習データのみから定めています。正解ラベ"
-            "ルは評価にのみ使用しました。ハイパーパラメータは、学習に使わなかった正常データの誤差で選び、試行回数"
-            "は各手法で同じです。計算はいずれも1スレッドで行いました({hardware})。乱数を用いる手法は {seeds} 通り"
-            "のシードで実行しました。"
+            "各手法は、各データのうち学習用とした行(正常運転のみ)で学習しました。標準化、ブロック交差検証、誤"
+            "報率 {promised} に対するしきい値の決め方はすべての手法で共通で、しきい値は学習データのみから定め"
+            "ています。正解ラベルは評価にのみ使用しました。ハイパーパラメータは、学習に使わなかった正常データ"
+            "の誤差で選び、試行回数は各手法で同じです。計算はいずれも1スレッドで行いました({hardware})。乱数"
+            "を用いる手法は {seeds} 通りのシードで実行しました。"
         ),
         "terms": (
-            "VUS-PR: 時間的なずれを許容して平均した適合率・再現率曲線の下の面積(1が最良)。平均適合率: ずれを許容"
-            "しない値。F1・誤報率・見逃し率: 設定したしきい値での値(測定値ごとに集計)。検出遅れ: 異常区間の先頭か"
-            "ら最初の検出までの測定回数の中央値。学習: 全データの最終モデルの学習時間の合計。探索: ハイパーパラメ"
-            "ータの全試行。再学習: 学習としきい値設定のやり直し。応答時間: 測定値1件ごとの処理時間。"
+            "VUS-PR: 時間的なずれを許容して平均した適合率・再現率曲線の下の面積(1が最良)。平均適合率: ずれを"
+            "許容しない値。F1・誤報率・見逃し率: 設定したしきい値での値(測定値ごとに集計)。検出遅れ: 異常区間"
+            "の先頭から最初の検出までの測定回数の中央値。学習: 全データの最終モデルの学習時間の合計。探索: ハ"
+            "イパーパラメータの全試行。再学習: 学習としきい値設定のやり直し。応答時間: 測定値1件ごとの処理時"
+            "間。"
         ),
     },
 }

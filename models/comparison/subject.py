@@ -56,7 +56,7 @@ class Subject:
         """Of the data and how it is parted."""
         found = hashlib.sha256(" ".join(self.sensors).encode())
         for series, chosen in zip(self.series, self.train, strict=True):
-            for array in (series.time, series.values, chosen, series.label):
+            for array in (series.time, series.values, series.use, chosen, series.label):
                 found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         return found.hexdigest()[:16]
 

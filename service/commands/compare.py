@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib.util
+import io
 import json
 import os
 import time
@@ -45,6 +46,7 @@ COLUMNS = (
     ("retrain_seconds", "retraining s", "{:.1f}"),
     ("parameters", "parameters", "{:,.0f}"),
     ("latency_p50_us", "p50 µs", "{:.0f}"),
+    ("latency_p99_us", "p99 µs", "{:.0f}"),
     ("readings_per_second", "readings/s", "{:,.0f}"),
     ("bytes_per_machine", "bytes a machine", "{:,.0f}"),
 )
@@ -85,7 +87,7 @@ class Comparison:
         for seed in range(self.plan.seeds):
             for subject in self.subjects:
                 for method in self.plan.methods:
-                    if seed == 0 or (method in METHODS and METHODS[method].torch):
+                    if seed == 0 or (method in METHODS and METHODS[method].draws):
                         found.append((subject, method, seed))
         return found
 
@@ -115,6 +117,15 @@ def compare(
         print(json.dumps(results, indent=1))
     else:
         _tell(results, out)
+
+
+def usual_methods() -> tuple[str, ...]:
+    """Those that can be trained here, with a notice of those that cannot."""
+    if importlib.util.find_spec("torch") is not None:
+        return USUAL
+    without = [method for method in USUAL if method in METHODS and METHODS[method].torch]
+    notice(f"{', '.join(without)}: left out, since torch is not installed: pip install 'limen[train]'")
+    return tuple(method for method in USUAL if method not in without)
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -209,6 +220,11 @@ def results_of(found: Comparison, labelled: bool) -> dict[str, Any]:
         for method in found.plan.methods
     }
     by_method = {method: trials for method, trials in by_method.items() if trials}
+    shared = _shared(by_method)
+    whole = plural(len(found.subjects), "recording")
+    partly = f"only what all methods have done is counted: {len(shared)} of {whole}"
+    notes = [partly] if len(shared) < len(found.subjects) else []
+    by_method = {method: _complete(trials, shared) for method, trials in by_method.items()}
     return {
         "format": 1,
         "promised": found.plan.rate,
@@ -221,8 +237,23 @@ def results_of(found: Comparison, labelled: bool) -> dict[str, Any]:
         "agreement": summary.agreement(by_method),
         "traces": summary.traces(by_method, labelled),
         "left_out": found.left_out,
-        "notes": _notes(by_method),
+        "notes": notes + _notes(by_method),
     }
+
+
+def _shared(by_method: dict[str, list[Trial]]) -> set[str]:
+    """Recordings that every method has done with the first seed; all that any has done, where there is none."""
+    done = [{t.facts["series"] for t in trials if not t.facts["seed"]} for trials in by_method.values()]
+    return set.intersection(*done) or set.union(*done) if done else set()
+
+
+def _complete(trials: list[Trial], shared: set[str]) -> list[Trial]:
+    """Trials of shared recordings, of seeds that have done all of them."""
+    own = [trial for trial in trials if trial.facts["series"] in shared]
+    first = {trial.facts["series"] for trial in own if not trial.facts["seed"]}
+    seeds = {t.facts["seed"] for t in own}
+    whole = {s for s in seeds if {t.facts["series"] for t in own if t.facts["seed"] == s} == first}
+    return [trial for trial in own if trial.facts["seed"] in whole]
 
 
 def _notes(by_method: dict[str, list[Trial]]) -> list[str]:
@@ -254,11 +285,13 @@ def _about(subject: Subject, labelled: bool) -> dict[str, Any]:
 
 def _write(results: dict[str, Any], out: Path, language: str) -> None:
     write_durably(out / "results.json", json.dumps(results, indent=1).encode())
-    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["method", *(name for name, _, _ in COLUMNS)])
-        for one in results["methods"]:
-            writer.writerow([one["method"], *("" if one[name] is None else one[name] for name, _, _ in COLUMNS)])
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["method", "series_done", "seeds", *(name for name, _, _ in COLUMNS)])
+    for one in results["methods"]:
+        cells = ("" if one[name] is None else one[name] for name, _, _ in COLUMNS)
+        writer.writerow([one["method"], one["series_done"], one["seeds"], *cells])
+    write_durably(out / "results.csv", file.getvalue().encode())
     write_durably(out / "report.html", page(results, language).encode())
 
 

@@ -6,11 +6,14 @@ import csv
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.comparison.subject import Subject
 from models.comparison.trials import Trial
+from models.contract import ModelError
 from service.commands import compare
 from tests.builders import names, process
 from tests.service.commandline import Done, limen, misused, refused
@@ -137,6 +140,32 @@ def test_stopped_it_keeps_what_is_done_and_goes_on(tmp_path: Path, monkeypatch: 
     assert json.loads((out / "results.json").read_text())["left_out"] == []
 
 
+def test_only_recordings_that_all_methods_have_done_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, out = [recording(tmp_path, "a"), recording(tmp_path, "b", 1)], tmp_path / "out"
+    real = compare.run
+
+    def run(subject: Subject, method: str, *rest: Any) -> Trial:
+        if (subject.name, method) == ("b", "pca"):
+            raise ModelError("too hard")
+        return real(subject, method, *rest)
+
+    monkeypatch.setattr(compare, "run", run)
+    done = compared(out, *files, "--train-rows", TRAINED)
+    assert done.status == 0
+    assert "only what all methods have done is counted: 1 of 2 recordings" in done.out
+    results = json.loads((out / "results.json").read_text())
+    assert [one["series_done"] for one in results["methods"]] == [1, 1]
+    assert [one["episodes"] for one in results["methods"]] == [1, 1]
+
+
+def test_rows_that_count_otherwise_are_other_data(tmp_path: Path) -> None:
+    file, out = recording(tmp_path), tmp_path / "out"
+    assert compared(out, file, "--train-rows", TRAINED).status == 0
+    refused(compared(out, file, "--train-rows", TRAINED, "--rows", f"0:{ROWS - 50}", "--resume"), "other data: a")
+
+
 def test_what_does_not_fit_the_budget_is_told(tmp_path: Path) -> None:
     done = compared(tmp_path / "out", recording(tmp_path), "--train-rows", TRAINED, "--budget-minutes", 0)
     assert (done.status, done.out) == (1, "")
@@ -161,6 +190,16 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_run(
     given = ("--methods", METHODS, "--label", "fault", *options)
     refused(limen("compare", recording(tmp_path), "--out", tmp_path / "out", *given), said)
     assert not (tmp_path / "out").exists()
+
+
+def test_without_torch_the_usual_methods_are_those_that_need_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert compare.usual_methods() == ("lmn", "pca", "dynamic-pca", "k-means")
+    assert "rnn, lstm: left out, since torch is not installed" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="method 'lstm' is trained with torch, which is not installed"):
+        compare.check_methods(["lstm"])
 
 
 def test_two_ways_to_part_the_rows_are_one_too_many(tmp_path: Path) -> None:
