@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +51,33 @@ def scores_over_http(options: Options, tmp_path: Path) -> None:
         assert asked.status_code == 200, asked.text
 
     run(settings(tmp_path / "data", model=tmp_path / "rival"), scenario)
+
+
+@pytest.mark.parametrize("method", ["pca", "k-means", pytest.param("lstm", marks=pytest.mark.prove)])
+def test_what_a_rival_remembers_survives_a_kill(method: str, tmp_path: Path) -> None:
+    """The folder as a kill in the middle leaves it, taken while the service runs: later scores are the same bits."""
+    need(method)
+    options = Options(Shape(8, 4, 0.95), method=method, name="rival")
+    training = train([Segment("machine", process(0))], names(4), 1_000_000, options)
+    artifact.save(training.manifest, training.detector, training.drift, tmp_path / "rival", training.horizons)
+    x, found = process(3, ROWS), []
+
+    async def post(client: httpx.AsyncClient, rows: slice) -> list[float | None]:
+        body: dict[str, Any] = {"equipment": "machine", "sensors": list(names(4)), "values": x[rows].tolist()}
+        times = [time_of(tick) for tick in range(rows.start, rows.stop)]
+        answer = await client.post("/v1/readings", json=body | {"times": times})
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["batches"][0]["score"])
+
+    async def whole(client: httpx.AsyncClient, service: Service) -> None:
+        await post(client, slice(0, 90))
+        shutil.copytree(tmp_path / "data", tmp_path / "killed")
+        found.append(await post(client, slice(90, ROWS)))
+
+    async def again(client: httpx.AsyncClient, service: Service) -> None:
+        found.append(await post(client, slice(90, ROWS)))
+
+    run(settings(tmp_path / "data", model=tmp_path / "rival"), whole)
+    run(settings(tmp_path / "killed", model=None), again)
+    assert None not in found[0]
+    assert found[0] == found[1]
