@@ -19,7 +19,7 @@ import numpy as np
 
 from models.baselines.attention import softmax
 from models.baselines.recurrent import sigmoid
-from models.baselines.trained import Weighted
+from models.baselines.trained import Stepped, Weighted
 from models.baselines.windows import only
 from models.contract import Array, Floats32, ModelError
 from models.lmn import product_by_row
@@ -29,7 +29,7 @@ SMALL, FADE = np.float32(1e-6), np.float32(0.9)
 
 
 @dataclass(frozen=True)
-class ExternalMemory(Weighted):
+class ExternalMemory(Weighted, Stepped):
     """For d sensors, u units, N rows of w: `W_x` (d, u), `W_h` (u, u), `W_r` (w, u), `b` (u,), `W_i` (u, 4 w + 3),
     `b_i` (4 w + 3,), `M_0` (N, w), `W_o` (u + w, d), `b_o` (d,). Its memory is h, r, then M row by row."""
 
@@ -89,16 +89,6 @@ class ExternalMemory(Weighted):
         dots = (rows * key[:, None]).sum(2)
         sizes = np.sqrt((rows**2).sum(2)) * np.sqrt((key**2).sum(1))[:, None] + SMALL
         return softmax((1 + np.logaddexp(np.float32(0), strength))[:, None] * dots / sizes)
-
-    def run(self, z: Array, memory: Array) -> Array:
-        after, row = np.empty((len(z), self.memory_size), np.float32), memory[None]
-        for tick in range(len(z)):
-            row, _ = self.step(row, z[tick : tick + 1])
-            after[tick] = row[0]
-        return after
-
-    def compared(self, memory: Array, expected: Array) -> Array:
-        return expected
 
     @classmethod
     def of_weights(cls, weights: dict[str, Any], sensors: int, memory_size: int) -> Self:

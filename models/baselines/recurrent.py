@@ -11,12 +11,13 @@ h W_o + b_o.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from models.baselines.trained import Stepped
 from models.baselines.windows import only
 from models.contract import Array, Floats32, ModelError
 from models.lmn import product_by_row
@@ -25,7 +26,7 @@ WEIGHTS = ("W_x", "W_h", "b_x", "b_h", "W_o", "b_o")
 
 
 @dataclass(frozen=True)
-class Recurrent(ABC):
+class Recurrent(Stepped):
     """`W_x` (d, g u), `W_h` (u, g u), `b_x`, `b_h` (g u,), `W_o` (u, d), `b_o` (d,), for u units of g gates; `settling`
     is known where it was trained."""
 
@@ -67,16 +68,6 @@ class Recurrent(ABC):
     @abstractmethod
     def advance(self, memory: Array, a: Array, b: Array) -> Array:
         """The next memory (n, p) of gates `a`, `b` (n, g, u)."""
-
-    def run(self, z: Array, memory: Array) -> Array:
-        after, row = np.empty((len(z), self.memory_size), np.float32), memory[None]
-        for tick in range(len(z)):
-            row, _ = self.step(row, z[tick : tick + 1])
-            after[tick] = row[0]
-        return after
-
-    def compared(self, memory: Array, expected: Array) -> Array:
-        return expected
 
     def weights(self) -> dict[str, Floats32]:
         return {name: getattr(self, name) for name in WEIGHTS}
